@@ -1,0 +1,121 @@
+// Package cluster is what a test sees of a running system and can do to it, wherever the system runs.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"assize/history"
+)
+
+// ErrNotDone is wrapped by errors of operations that have certainly had no effect and never will.
+var ErrNotDone = errors.New("not done")
+
+// ErrRefused is wrapped (with ErrNotDone) where the node did not take the connection or does not serve: the caller backs off.
+var ErrRefused = errors.New("refused")
+
+// World is where time passes. Harness, workloads and nemeses block in Sleep, Wait and Client.Do only, and start concurrent work with Go
+// only, so that the simulator can run them as coroutines of one thread.
+type World interface {
+	Now() time.Duration    // since the run began
+	Sleep(d time.Duration) // returns early when the run is being interrupted
+	Go(func())
+	Wait() // for all that Go started
+}
+
+// Cluster is a running system. Node names are n1, n2, ... in the order of their ids; ids are never used again.
+//
+// ctx carries interruption only (Ctrl-C); time limits are the back-end's own, in the time of the World.
+type Cluster interface {
+	World
+	Nodes() []string // the present members, in order; a killed node is one
+	Dial(ctx context.Context, node string, o Options) (Client, error)
+	Start(ctx context.Context, node string) error // idempotent
+	Kill(ctx context.Context, node string) error  // as SIGKILL; idempotent
+	Status(ctx context.Context, node string) (Status, error)
+	Close() error // stops everything and leaves nothing behind; idempotent
+}
+
+// Options of one client connection.
+type Options struct {
+	Read    string        // read mode, one of the target's; empty: its default
+	Timeout time.Duration // of each operation, and of dialing, in the World's time
+}
+
+// Client is one connection to one node. It never retries and never reconnects. One operation at a time.
+type Client interface {
+	// Do executes t and returns within Options.Timeout. An error means nobody knows, unless it wraps ErrNotDone.
+	Do(ctx context.Context, t history.Txn) (Answer, error)
+	Close() error
+}
+
+// Answer to an operation that took effect. Txn has its Out filled in.
+type Answer struct {
+	Txn      history.Txn
+	Version  uint64 // see history.Op
+	Position uint64 // see history.Op
+	Note     string // term and index, for provenance
+}
+
+// Status is a node's view of the cluster.
+type Status struct {
+	Role     string // leader, follower, candidate, learner
+	Leader   string // node name; empty: none known
+	Term     uint64
+	Commit   uint64
+	Applied  uint64
+	Hash     uint64 // of the applied state
+	Members  []string
+	Wall     time.Time     // the node's clocks, as it reads them
+	Mono     time.Duration // since the node's process began
+	Counters map[string]uint64
+}
+
+// The powers that some clusters lack. A nemesis asks for them by type assertion.
+type (
+	// Pauser stops a node's process without its noticing, and lets it go on. Both idempotent.
+	Pauser interface {
+		Pause(ctx context.Context, node string) error
+		Resume(ctx context.Context, node string) error
+	}
+	// Cutter silences links between nodes (never between clients and nodes). Cut replaces the whole set of cut links; nil heals all.
+	Cutter interface {
+		Cut(ctx context.Context, links []Link) error
+		// Reach sends a probe over each link and returns those it did not get through, in the order of the nodes.
+		Reach(ctx context.Context) (dead []Link, err error)
+	}
+	// Shaper slows links, loses and duplicates what they carry. It replaces the shape of all links; the zero Shape heals.
+	Shaper interface {
+		Shape(ctx context.Context, links []Link, s Shape) error
+	}
+	// Skewer falsifies a node's clocks. The zero Skew mends. It lasts through a restart.
+	Skewer interface {
+		Skew(ctx context.Context, node string, s Skew) error
+	}
+	// Transferer hands leadership to another node.
+	Transferer interface {
+		Transfer(ctx context.Context, to string) error
+	}
+	// Members changes who takes part. Leave stops the node for good; Join starts a new node and returns its name.
+	Members interface {
+		Leave(ctx context.Context, node string) error
+		Join(ctx context.Context) (node string, err error)
+	}
+)
+
+// Link is one direction between two nodes.
+type Link struct{ From, To string }
+
+// Shape of a link. Probabilities from 0 to 1.
+type Shape struct {
+	Delay, Jitter    time.Duration
+	Loss, Duplicated float64
+}
+
+// Skew of a node's clocks against true time. Rates are relative: 0 is true, 0.5 is half again as fast, -0.5 half as fast.
+type Skew struct {
+	Wall, Mono         time.Duration // jumps, applied once when the Skew is set
+	WallRate, MonoRate float64
+	Strobe             time.Duration // the wall clock jumps by Wall and back with this period; 0: no strobe
+}

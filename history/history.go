@@ -1,0 +1,99 @@
+// Package history holds what was asked of a system, what was answered, and in which order.
+//
+// It is the only thing that clients, nemeses and checkers share: whoever judges a run sees its history and nothing else.
+// The order of two events in real time is the order of their Index, never of their Time.
+package history
+
+import (
+	"fmt"
+	"time"
+)
+
+// Kind says what an event means for the operation it belongs to.
+type Kind uint8
+
+const (
+	Invoke Kind = iota // the operation was asked for
+	OK                 // it took effect
+	Fail               // it never did and never will
+	Info               // nobody knows; it stays concurrent with everything after it
+)
+
+var kindNames = [...]string{Invoke: "invoke", OK: "ok", Fail: "fail", Info: "info"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Process numbers that are no client's.
+const (
+	Nemesis = -1 // faults: one event when it broke, one when it was mended
+	Harness = -2 // phases of the run, and the states of the nodes at its end
+)
+
+// Micro-operations that the present workloads use (Mop.F).
+const (
+	Read  = "read"  // Out: the value of Key, empty where there is none
+	Write = "write" // In: the new value
+	CAS   = "cas"   // In: the expected and the new value
+	Add   = "add"   // In: an element, added to the set Key
+	Scan  = "scan"  // Out: all elements of the set Key, ascending
+)
+
+// Mop is one step of a transaction on one key.
+type Mop struct {
+	F   string
+	Key string
+	In  []int // arguments; known from the invocation on
+	Out []int // results; only in a completion of kind OK
+}
+
+// Txn is a list of steps that take effect together; most have one.
+type Txn []Mop
+
+// Op is one event of a history.
+type Op struct {
+	Index   int           // position in the history, from 0
+	Time    time.Duration // controller's monotonic clock since the run began
+	Process int           // logical client, or Nemesis, or Harness
+	Kind    Kind
+	Txn     Txn    // nil for events that are no client's
+	Node    string // the server it was sent to
+	Version uint64 // of an OK: the store's revision of the write, or of the value read; 0 where unknown
+	// Position is the revision of the whole store that the server had reached when it answered an OK; 0 where unknown.
+	Position uint64
+	Note     string // why it failed; what the nemesis did; in which term and at which index it was acknowledged
+	Fault    *Fault // of Nemesis events
+	State    *State // of Harness events "state"
+	Phase    string // of Harness events: PhaseStorm, PhaseMend, PhaseFinal, PhaseStop
+}
+
+// The phases of a run, in their order.
+const (
+	PhaseStorm = "storm" // clients and faults begin
+	PhaseMend  = "mend"  // no more operations of the storm are invoked; everything is being mended
+	PhaseFinal = "final" // the cluster answers; last words begin
+	PhaseStop  = "stop"
+)
+
+// Fault says what a nemesis did. Break and mend are two events with one ID.
+type Fault struct {
+	ID     int      // from 1, in the order of the plan
+	Name   string   // of the nemesis: kill, partition, ...
+	What   string   // what was really done, in words
+	Nodes  []string // whom it hit
+	Mended bool     // this is the event of the mending
+	Held   bool     // a probe saw it take hold (or, when mended, saw it gone)
+	Probe  string   // which probe, and what it saw
+}
+
+// State is what a node said of itself when everything had been mended.
+type State struct {
+	Node    string
+	Applied uint64 // log index up to which it has applied
+	Hash    uint64 // of the applied state
+	Note    string // why nothing is known of it; empty otherwise
+}

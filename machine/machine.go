@@ -1,0 +1,133 @@
+// Package machine is the contract between a protocol and its host, and the replicated store that protocols share.
+//
+// A protocol is a function from events to effects: it reads no clock, opens no socket and starts nothing. The daemon hosts
+// it on a real node, the simulator in virtual time; both drive the same bytes through it.
+package machine
+
+import "time"
+
+// Config is what a machine is made of. Snapshot and Log are what the host found on its disk: the last durable snapshot (nil:
+// none) and the records logged after it, oldest first.
+type Config struct {
+	ID        int   // of this node, from 1
+	Voters    []int // the first configuration; nil on a node that joins a running cluster and learns it from there
+	Observers []int
+	Seed      uint64 // all randomness comes from it
+	Snapshot  []byte
+	Log       [][]byte
+	Options   Options
+}
+
+// Options of all protocols; a zero means the protocol's default.
+type Options struct {
+	Read      string        // what a linearizable read rests on, e.g. readindex, lease, leader
+	Flaw      string        // the planted flaw; empty: none
+	Tick      time.Duration // distance between the host's ticks
+	Heartbeat time.Duration
+	Election  time.Duration // least election time-out; the greatest is twice it
+	Drift     float64       // bound on the relative rate of two nodes' monotonic clocks that a lease assumes, e.g. 0.05
+	Snapshot  int           // applied entries between two snapshots
+	Keep      int           // revisions of history that the store keeps for reads at a revision and watches
+}
+
+// Machine is one node's protocol state. One goroutine at a time. Step and Status never block. A broken invariant panics.
+type Machine interface {
+	Step(Event) Effects
+	Status() Status
+}
+
+// Event is one thing that happens to a machine. With neither Message nor Request nor Gone it is a tick.
+//
+// Wall and Mono are readings of the node's own, possibly skewed, clocks, taken after the message or request had arrived.
+// Mono restarts with the process. Neither is promised to increase.
+type Event struct {
+	Wall    time.Time
+	Mono    time.Duration
+	Message *Message
+	Request *Request
+	Gone    uint64 // a client connection that has ended; 0: none
+}
+
+// Message travels from node to node. It may be lost, duplicated, delayed and reordered. Step may keep Body; nobody changes it.
+type Message struct {
+	From, To int
+	Body     []byte
+}
+
+// Request comes from a client connection. Conn is unique over all nodes and all time (never 0), Seq increases by one within it from 1.
+// A connection may have many requests outstanding. Body is an encoded Command.
+type Request struct {
+	Conn uint64
+	Seq  uint64
+	Body []byte
+}
+
+// Reply answers one request; each request is answered at most once. Body is an encoded Result.
+type Reply struct {
+	Conn uint64
+	Seq  uint64
+	Body []byte
+}
+
+// Effects of one Step. The host makes Snapshot and then Log durable, in this order, BEFORE Send and Reply leave the node.
+//
+// Log records are appended to the node's log; truncation of a protocol's own log is a record too. A Snapshot replaces all that was
+// logged before it, atomically together with the Log of the same Effects: whatever the machine still needs of the earlier
+// records it logs anew. The host may step many events, make all their effects durable at once, and then let them out.
+type Effects struct {
+	Log      [][]byte
+	Snapshot []byte
+	Send     []Message
+	Reply    []Reply
+	Applied  []Applied
+}
+
+// Applied tells that the store has taken up one log entry.
+type Applied struct {
+	Index    uint64
+	Revision int64  // the store's, after it
+	Hash     uint64 // running hash of the store's state, after it
+}
+
+// Roles in Status.Role.
+const (
+	Follower  = "follower"
+	Candidate = "candidate" // also a pre-candidate
+	Leader    = "leader"
+	Learner   = "learner" // no voter: joining, or observing, or removed
+)
+
+// Status is a machine's view of the cluster.
+type Status struct {
+	ID       int
+	Role     string
+	Term     uint64 // or epoch, or ballot
+	Leader   int    // 0: none known
+	Voters   []int
+	Commit   uint64
+	Applied  uint64
+	Last     uint64 // index of the last log entry
+	Snapshot uint64 // index of the last entry in the snapshot
+	Revision int64  // of the store
+	Hash     uint64 // of the applied state
+	Counters Counters
+}
+
+// Counters of rare things, for tests and reports.
+type Counters struct {
+	Elections       uint64 // campaigns begun
+	SnapshotsTaken  uint64
+	SnapshotsLoaded uint64 // received from another node and installed
+	Truncations     uint64 // of the tail of the log
+	LeaseReads      uint64
+	IndexReads      uint64
+}
+
+// Inspector is implemented by machines that keep a replicated log. The simulator checks log invariants with it after every step.
+type Inspector interface {
+	// Changed returns the least index at which the log has been changed (appended to, truncated, replaced) since Changed was last
+	// called, or 0.
+	Changed() uint64
+	// Entry returns term and body of the entry at index; ok is false where the log does not hold it (compacted or beyond the end).
+	Entry(index uint64) (term uint64, body []byte, ok bool)
+}
