@@ -93,6 +93,14 @@ type (
 	Skewer interface {
 		Skew(ctx context.Context, node string, s Skew) error
 	}
+	// Quorum mends a random quorum (drawn from draw) and keeps everything else broken: the other nodes down, their links cut.
+	Quorum interface {
+		MendQuorum(ctx context.Context, draw uint64) (nodes []string, err error)
+	}
+	// Watcher tells of what should never happen: a broken invariant, a node that died without being killed. Each is told once.
+	Watcher interface {
+		Violations() []string
+	}
 	// Transferer hands leadership to another node.
 	Transferer interface {
 		Transfer(ctx context.Context, to string) error

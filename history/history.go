@@ -68,15 +68,18 @@ type Op struct {
 	Note     string // why it failed; what the nemesis did; in which term and at which index it was acknowledged
 	Fault    *Fault // of Nemesis events
 	State    *State // of Harness events "state"
-	Phase    string // of Harness events: PhaseStorm, PhaseMend, PhaseFinal, PhaseStop
+	Phase    string // of Harness events: one of the Phase constants
 }
 
 // The phases of a run, in their order.
 const (
-	PhaseStorm = "storm" // clients and faults begin
-	PhaseMend  = "mend"  // no more operations of the storm are invoked; everything is being mended
-	PhaseFinal = "final" // the cluster answers; last words begin
-	PhaseStop  = "stop"
+	PhaseStorm  = "storm"  // clients and faults begin
+	PhaseQuorum = "quorum" // a random quorum has been mended, all else stays broken: it must answer (Note: who, within what)
+	PhaseMend   = "mend"   // everything is being mended
+	PhaseFinal  = "final"  // the cluster answers; last words begin
+	PhaseStop   = "stop"
+	// PhaseViolation is no phase: an invariant of the protocol was seen broken, or a node died of itself. Note says what.
+	PhaseViolation = "violation"
 )
 
 // Fault says what a nemesis did. Break and mend are two events with one ID.
