@@ -2,8 +2,23 @@
 package workloads
 
 import (
+	"math/rand/v2"
+
 	"assize/history"
 )
+
+// Table is all workloads, in the order in which they are listed.
+var Table = []Workload{register, set}
+
+// Find returns the workload of that name.
+func Find(name string) (Workload, bool) {
+	for _, w := range Table {
+		if w.Name == name {
+			return w, true
+		}
+	}
+	return Workload{}, false
+}
 
 // Workload is one thing that clients do.
 type Workload struct {
@@ -26,4 +41,29 @@ type Source interface {
 	Next(worker, n int) history.Txn
 	// Final operations, to be asked of one node each, when everything has been mended.
 	Final() []history.Txn
+}
+
+// draws gives each operation a stream of its own, keyed by (seed, worker, n): what one worker does must not depend on how many operations
+// the others got through.
+type draws struct {
+	seed   uint64
+	source rand.PCG
+	*rand.Rand
+}
+
+func newDraws(seed uint64) *draws {
+	d := &draws{seed: seed}
+	d.Rand = rand.New(&d.source)
+	return d
+}
+
+func (d *draws) at(worker, n int) *rand.Rand {
+	d.source.Seed(d.seed, uint64(worker)<<40^uint64(n))
+	return d.Rand
+}
+
+// life of the number-th key: lives are jittered so that not all keys begin at the same moment of a run, with nothing yet to overwrite.
+func (d *draws) life(number, least, most int) int {
+	d.source.Seed(d.seed, ^uint64(number))
+	return least + d.IntN(most-least+1)
 }
