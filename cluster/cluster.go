@@ -110,6 +110,10 @@ type (
 		Leave(ctx context.Context, node string) error
 		Join(ctx context.Context) (node string, err error)
 	}
+	// Sizer tells with how many members the cluster began. Those who change the membership mend it back to this size.
+	Sizer interface {
+		Size() int
+	}
 )
 
 // Link is one direction between two nodes.

@@ -1,0 +1,181 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"assize/cluster"
+)
+
+var errDirect = errors.New("this cluster was started without relays: its links can be neither cut nor shaped")
+
+// connect makes the relays between a new node and all others.
+func (c *Cluster) connect(n *node) error {
+	if c.config.Direct {
+		return nil
+	}
+	var made []*relay
+	for _, other := range c.members() {
+		if other == n {
+			continue
+		}
+		for _, ends := range [][2]*node{{n, other}, {other, n}} {
+			from, to := ends[0], ends[1]
+			target := func() string {
+				peer, _ := to.addresses()
+				return peer
+			}
+			r, err := newRelay(cluster.Link{From: from.name, To: to.name}, target, mix(c.config.Seed, uint64(from.id), uint64(to.id)))
+			if err != nil {
+				for _, r := range made {
+					r.close()
+				}
+				return err
+			}
+			made = append(made, r)
+		}
+	}
+	c.mu.Lock()
+	c.relays = append(c.relays, made...)
+	c.mu.Unlock()
+	return nil
+}
+
+// disconnect removes the relays of a node that has left.
+func (c *Cluster) disconnect(n *node) {
+	c.mu.Lock()
+	var kept, gone []*relay
+	for _, r := range c.relays {
+		if r.link.From == n.name || r.link.To == n.name {
+			gone = append(gone, r)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	c.relays = kept
+	c.mu.Unlock()
+	for _, r := range gone {
+		r.close()
+	}
+}
+
+func (c *Cluster) allRelays() []*relay {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.relays)
+}
+
+// Cut silences exactly these links from now on. Links of nodes that are not members (any more) are ignored.
+func (c *Cluster) Cut(_ context.Context, links []cluster.Link) error {
+	if c.config.Direct {
+		return errDirect
+	}
+	for _, r := range c.allRelays() {
+		r.set(slices.Contains(links, r.link))
+	}
+	return nil
+}
+
+// Shape slows exactly these links from now on; all others run free. TCP neither duplicates nor reorders, so Duplicated must be 0, and
+// Loss is what it makes of it: each piece of up to 16 kB is stalled, with all behind it, for one retransmission time-out, or
+// several of doubling length.
+func (c *Cluster) Shape(_ context.Context, links []cluster.Link, s cluster.Shape) error {
+	if c.config.Direct {
+		return errDirect
+	}
+	if s.Duplicated != 0 {
+		return errors.New("links between processes are TCP connections, which duplicate nothing")
+	}
+	if s.Loss < 0 || s.Loss >= 1 || s.Delay < 0 || s.Jitter < 0 {
+		return fmt.Errorf("shape %+v: delay and jitter must not be negative, loss must be from 0 to below 1", s)
+	}
+	for _, r := range c.allRelays() {
+		if slices.Contains(links, r.link) {
+			r.setShape(s)
+		} else {
+			r.setShape(cluster.Shape{})
+		}
+	}
+	return nil
+}
+
+const (
+	// silence is how long a probe that should meet silence listens to it.
+	silence = 400 * time.Millisecond
+	// patience is how long a probe that should be answered waits: the machine may be busy.
+	patience = 3 * time.Second
+)
+
+// Reach probes all links at once. A probe is a connection through the relay that greets the target with rubbish: that it
+// closes upon that shows that bytes got there. Silence is a dead link, and so is a reset, which says that nobody listens. What is believed of a link
+// decides only how long its probe waits.
+func (c *Cluster) Reach(ctx context.Context) ([]cluster.Link, error) {
+	if c.config.Direct {
+		return nil, errDirect
+	}
+	able := make(map[string]bool)
+	place := make(map[string]int)
+	for i, n := range c.members() {
+		able[n.name] = n.answering()
+		place[n.name] = i
+	}
+	// The links of a node that has not become a member yet are nobody's business.
+	relays := slices.DeleteFunc(c.allRelays(), func(r *relay) bool {
+		_, from := place[r.link.From]
+		_, to := place[r.link.To]
+		return !from || !to
+	})
+	slices.SortFunc(relays, func(a, b *relay) int {
+		if a.link.From != b.link.From {
+			return place[a.link.From] - place[b.link.From]
+		}
+		return place[a.link.To] - place[b.link.To]
+	})
+	alive := make([]bool, len(relays))
+	var all sync.WaitGroup
+	for i, r := range relays {
+		cut, s := r.state()
+		wait := patience + s.Delay + s.Jitter
+		if cut || !able[r.link.To] {
+			wait = silence
+		}
+		all.Go(func() { alive[i] = r.probe(ctx, wait) })
+	}
+	all.Wait()
+	var dead []cluster.Link
+	for i, r := range relays {
+		if !alive[i] {
+			dead = append(dead, r.link)
+		}
+	}
+	return dead, ctx.Err()
+}
+
+// rubbish is no frame of anybody's: a length of 2^32-1, or, for a text protocol, no text.
+var rubbish = slices.Repeat([]byte{0xff}, 64)
+
+func (r *relay) probe(ctx context.Context, wait time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", r.address())
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	defer r.drop(conn.LocalAddr().String())
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
+	defer stop()
+	if _, err := conn.Write(rubbish); err != nil {
+		return false
+	}
+	var b [1]byte
+	_, err = conn.Read(b[:])
+	return errors.Is(err, io.EOF)
+}

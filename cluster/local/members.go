@@ -1,0 +1,261 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"assize/cluster"
+)
+
+// peersOf lists where n finds the others.
+func (c *Cluster) peersOf(n *node) []cluster.Peer {
+	others := c.members()
+	c.mu.Lock()
+	if c.pending != nil {
+		others = append(others, c.pending)
+	}
+	c.mu.Unlock()
+	relays := c.allRelays()
+	var peers []cluster.Peer
+	for _, other := range others {
+		if other == n {
+			continue
+		}
+		address, _ := other.addresses()
+		for _, r := range relays {
+			if r.link.From == n.name && r.link.To == other.name {
+				address = r.address()
+			}
+		}
+		peers = append(peers, cluster.Peer{ID: other.id, Address: address})
+	}
+	return peers
+}
+
+// writePeers tells every node where it finds all others, in <Dir>/peers.json. A node sees the old file or the new one.
+func (c *Cluster) writePeers() error {
+	nodes := c.members()
+	c.mu.Lock()
+	if c.pending != nil {
+		nodes = append(nodes, c.pending)
+	}
+	c.mu.Unlock()
+	for _, n := range nodes {
+		addresses := make(map[string]string)
+		for _, p := range c.peersOf(n) {
+			addresses[strconv.Itoa(p.ID)] = p.Address
+		}
+		b, err := json.Marshal(addresses)
+		if err != nil {
+			return err
+		}
+		if err := replace(filepath.Join(n.dir, "peers.json"), b); err != nil {
+			return fmt.Errorf("tell %s its peers: %w", n.name, err)
+		}
+	}
+	return nil
+}
+
+func replace(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// statuses asks all members at once; the zero Status for those that do not answer.
+func (c *Cluster) statuses(ctx context.Context) ([]*node, []cluster.Status) {
+	nodes := c.members()
+	all := make([]cluster.Status, len(nodes))
+	var done sync.WaitGroup
+	for i, n := range nodes {
+		done.Go(func() {
+			if s, err := c.statusOf(ctx, n); err == nil {
+				all[i] = s
+			}
+		})
+	}
+	done.Wait()
+	return nodes, all
+}
+
+var errNoLeader = errors.New("no node says that it leads")
+
+// foremost is the position of the leader of the highest term, -1 if nobody says that he leads.
+func foremost(all []cluster.Status) int {
+	best := -1
+	for i, s := range all {
+		if s.Role == "leader" && (best < 0 || s.Term > all[best].Term) {
+			best = i
+		}
+	}
+	return best
+}
+
+func (c *Cluster) leader(ctx context.Context) (*node, error) {
+	nodes, all := c.statuses(ctx)
+	best := foremost(all)
+	if best < 0 {
+		return nil, errNoLeader
+	}
+	return nodes[best], nil
+}
+
+// Transfer asks the leader to hand over. It returns when the leader has agreed; whether it comes to pass shows in Status.
+func (c *Cluster) Transfer(ctx context.Context, to string) error {
+	n, err := c.node(to)
+	if err != nil {
+		return err
+	}
+	leader, err := c.leader(ctx)
+	if err != nil {
+		return fmt.Errorf("transfer to %s: %w", to, err)
+	}
+	if leader == n {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, changeBound/3)
+	defer cancel()
+	_, address := leader.addresses()
+	if err := c.config.System.Transfer(ctx, address, n.id); err != nil {
+		return fmt.Errorf("transfer from %s to %s: %w", leader.name, to, err)
+	}
+	return nil
+}
+
+// settled tells whether a majority of the members whom the leader counts say that name is one, or is none. The leader alone is no
+// witness: in Raft a server uses a configuration as soon as it has logged it, and an isolated leader's log may be undone.
+func (c *Cluster) settled(ctx context.Context, name string, present bool) bool {
+	nodes, all := c.statuses(ctx)
+	best := foremost(all)
+	if best < 0 {
+		return false
+	}
+	members, witnesses := all[best].Members, 0
+	for i, s := range all {
+		if slices.Contains(members, nodes[i].name) && s.Role != "" && slices.Contains(s.Members, name) == present {
+			witnesses++
+		}
+	}
+	return slices.Contains(members, name) == present && witnesses > len(members)/2
+}
+
+// ask repeats a membership change at whoever leads until it is done or the bound has passed. An answer that is lost says nothing, so
+// where the request fails the members themselves decide.
+func (c *Cluster) ask(ctx context.Context, name string, present bool, request func(ctx context.Context, address string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, changeBound)
+	defer cancel()
+	var last error
+	for {
+		if c.settled(ctx, name, present) {
+			return nil
+		}
+		leader, err := c.leader(ctx)
+		if err == nil {
+			_, address := leader.addresses()
+			one, done := context.WithTimeout(ctx, changeBound/3)
+			err = request(one, address)
+			done()
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		pause := time.NewTimer(pollEvery * 2)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return fmt.Errorf("not within %v: %w", changeBound, errors.Join(last, ctx.Err()))
+		}
+	}
+}
+
+// Join starts a node with a new id and has it made a member. Where that could not be seen to happen the node stays, running and reachable, for
+// a change that commits late must find it; the next Join takes it up again.
+func (c *Cluster) Join(ctx context.Context) (string, error) {
+	c.change.Lock()
+	defer c.change.Unlock()
+	n, err := c.recruit()
+	if err != nil {
+		return "", err
+	}
+	if err := c.start(ctx, n); err != nil {
+		return "", err
+	}
+	err = c.ask(ctx, n.name, true, func(ctx context.Context, address string) error {
+		peer, _ := n.addresses()
+		return c.config.System.Join(ctx, address, n.id, peer)
+	})
+	if err != nil {
+		return "", fmt.Errorf("join of %s: %w", n.name, err)
+	}
+	c.mu.Lock()
+	c.nodes = append(c.nodes, n)
+	c.pending = nil
+	c.mu.Unlock()
+	return n.name, nil
+}
+
+// recruit makes a node that is to join, and tells all of it.
+func (c *Cluster) recruit() (*node, error) {
+	c.mu.Lock()
+	n := c.pending
+	c.mu.Unlock()
+	if n != nil {
+		return n, nil
+	}
+	n, err := c.newNode(true)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.connect(n); err != nil {
+		return nil, err
+	}
+	n.peers = c.peersOf(n)
+	c.mu.Lock()
+	c.pending = n
+	c.mu.Unlock()
+	return n, c.writePeers()
+}
+
+// Leave has a node removed from the members and then stops it for good. A node whose removal could not be seen stays a member.
+func (c *Cluster) Leave(ctx context.Context, name string) error {
+	c.change.Lock()
+	defer c.change.Unlock()
+	n, err := c.node(name)
+	if err != nil {
+		return err
+	}
+	err = c.ask(ctx, name, false, func(ctx context.Context, address string) error {
+		return c.config.System.Leave(ctx, address, n.id)
+	})
+	if err != nil {
+		return fmt.Errorf("leave of %s: %w", name, err)
+	}
+	c.mu.Lock()
+	c.nodes = slices.DeleteFunc(c.nodes, func(m *node) bool { return m == n })
+	c.mu.Unlock()
+	err = n.close()
+	c.disconnect(n)
+	return errors.Join(err, c.writePeers())
+}

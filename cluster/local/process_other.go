@@ -1,0 +1,14 @@
+//go:build !unix
+
+package local
+
+import (
+	"errors"
+	"syscall"
+)
+
+// attributes: there is no signal on the parent's death; the node's standard input ends.
+func attributes() *syscall.SysProcAttr { return nil }
+
+func (p *process) pause() error  { return errors.New("this system cannot stop a process") }
+func (p *process) resume() error { return nil }
