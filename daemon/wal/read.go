@@ -1,0 +1,130 @@
+package wal
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// read takes up the log from its last base on. numbers are the segments', ascending.
+func (l *Log) read(numbers []uint64) (found Recovered, err error) {
+	contents := make([][]byte, len(numbers))
+	headers := make([]header, len(numbers))
+	first := len(numbers)
+	for first > 0 && (first == len(numbers) || !headers[first].base) {
+		first--
+		name := filepath.Join(l.dir, segmentName(numbers[first]))
+		if contents[first], err = os.ReadFile(name); err != nil {
+			return found, err
+		}
+		if headers[first], err = decodeHeader(contents[first]); err != nil {
+			return found, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if !headers[first].base {
+		return found, fmt.Errorf("%s: what comes before this segment is missing", filepath.Join(l.dir, segmentName(numbers[first])))
+	}
+	l.base, l.salt, l.chain = numbers[first], headers[first].salt, headers[first].chain
+	for i := first; i < len(numbers); i++ {
+		l.number = l.base + uint64(i-first)
+		name := filepath.Join(l.dir, segmentName(numbers[i]))
+		if numbers[i] != l.number {
+			return found, fmt.Errorf("%s: segment %d before it is missing", name, l.number)
+		}
+		h := headers[i]
+		if h.number != l.number || h.salt != l.salt {
+			return found, fmt.Errorf("%s: offset 0: this segment is not of this log", name)
+		}
+		if h.chain != l.chain {
+			return found, fmt.Errorf("%s: offset 0: it begins with frame %d, but what is before it ends with frame %d", name, h.chain.seq, l.chain.seq-1)
+		}
+		if err := l.scan(contents[i], h, i == len(numbers)-1, &found); err != nil {
+			return found, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	found.Segments = len(numbers) - first
+	return found, nil
+}
+
+// scan takes up the frames of one segment.
+func (l *Log) scan(data []byte, h header, last bool, found *Recovered) error {
+	l.offset = headerSize
+	for synced := h.full; ; synced = false {
+		rest := data[l.offset:]
+		f, ok := decodeFrame(rest, l.salt, l.number)
+		if !ok || f.body == nil || f.seq != l.chain.seq || f.last != l.chain.last {
+			return l.end(rest, f, ok, last && !synced, synced, found)
+		}
+		snapshot, records, err := decodeBody(f.body, f.snapshot)
+		if err != nil {
+			return fmt.Errorf("offset %d: %w", l.offset, err)
+		}
+		if f.snapshot {
+			if !synced {
+				return fmt.Errorf("offset %d: a snapshot where none can be", l.offset)
+			}
+			found.Snapshot = snapshot
+		}
+		found.Records = append(found.Records, records...)
+		l.chain = chain{l.chain.seq + 1, f.sum}
+		l.offset += int64(f.length)
+	}
+}
+
+// end judges what stands where the next frame should begin: nothing, a torn frame, or damage. f and ok are what decodeFrame made of it; needed says
+// that a frame must be here.
+func (l *Log) end(rest []byte, f frame, ok, mayTear, needed bool, found *Recovered) error {
+	if zero(rest) && !needed {
+		return nil
+	}
+	if !mayTear {
+		return fmt.Errorf("offset %d: frame %d is damaged", l.offset, l.chain.seq)
+	}
+	if ok && f.body != nil {
+		return fmt.Errorf("offset %d: frame %d stands where frame %d should", l.offset, f.seq, l.chain.seq)
+	}
+	if at, seq := l.later(rest); at > 0 {
+		return fmt.Errorf("offset %d: frame %d is damaged: frame %d at offset %d was written after it", l.offset, l.chain.seq, seq, l.offset+at)
+	}
+	if !torn(rest, l.offset, f, ok) {
+		return fmt.Errorf("offset %d: frame %d is damaged: no part of it is missing, but its checksum is wrong", l.offset, l.chain.seq)
+	}
+	n := int64(len(rest))
+	for n > 0 && rest[n-1] == 0 {
+		n--
+	}
+	found.Torn = max(n, 1)
+	return nil
+}
+
+// later looks for a whole frame that was written after the unreadable one at the beginning of rest. A frame is written only when the one
+// before it has been synced.
+func (l *Log) later(rest []byte) (at int64, seq uint64) {
+	for i := align; i+frameHeader <= len(rest); i += align {
+		if f, ok := decodeFrame(rest[i:], l.salt, l.number); ok && f.seq > l.chain.seq {
+			return int64(i), f.seq
+		}
+	}
+	return 0, 0
+}
+
+// torn says whether the unreadable frame at the beginning of rest, which is at offset in its file, can be the trace of an interrupted write: some
+// sector of it never reached the disk, and the segment was all zeros before. Where the frame's header is unreadable too, only the header
+// can tell.
+func torn(rest []byte, offset int64, f frame, ok bool) bool {
+	length := frameHeader
+	if ok {
+		length = f.length
+	}
+	if length > len(rest) {
+		return true
+	}
+	for at := 0; at < length; {
+		next := min(length, at+sector-int((offset+int64(at))%sector))
+		if zero(rest[at:next]) {
+			return true
+		}
+		at = next
+	}
+	return false
+}

@@ -1,0 +1,292 @@
+// Package wal is a node's write-ahead log: what Append was given is there after any crash once Append has returned.
+//
+// A directory holds numbered segments. A segment is a header and then frames, one frame for each Append, so that a batch is on the disk wholly
+// or not at all. Every frame has a checksum, a number, and the checksum of the frame before it; a segment's header continues that chain, so that
+// neither a lost segment nor an old one's left-over tail can pass for the log. A segment is preallocated, so that a sync writes data and no new
+// file size.
+//
+// A snapshot begins a new segment, called a base, as its first frame, together with the records that come with it. The base is written under
+// another name, synced, and renamed: it is there completely or not at all. What is older is removed only then.
+//
+// Reading promises a prefix or an error. The one frame that was being written when the node died may be torn: it is cut, since nobody was
+// told of it. Anything else that cannot be read is an error naming file and offset: a frame after the unreadable one proves that the
+// unreadable one had been synced, and so does an unreadable last frame that has no hole in it, for a disk writes sectors wholly or not at all.
+// What cannot be told from a torn write is damage that zeroes a sector of the very last frame.
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// DefaultSegment is the size of a segment in bytes: about a minute of a busy node.
+const DefaultSegment = 16 << 20
+
+// maxFrame bounds what one Append takes; the length of a frame has 32 bits.
+const maxFrame = 1<<31 - 1
+
+// Options of a log; a zero means the default.
+type Options struct {
+	Segment int64 // bytes that a segment is preallocated with
+
+	// step is told the name of each thing done to the disk just before it is done. Where it returns an error the log stops there
+	// and touches the disk no more, as a crash would.
+	step func(what string) error
+}
+
+// Recovered is what Open has found.
+type Recovered struct {
+	Snapshot []byte   // nil: none
+	Records  [][]byte // logged after it, oldest first
+	Segments int
+	Torn     int64 // bytes of a torn last frame that were cut
+}
+
+// Log is an open log. One goroutine at a time.
+type Log struct {
+	dir     string
+	options Options
+	file    *os.File // the last segment
+	number  uint64   // of the last segment
+	base    uint64   // number of the oldest segment
+	salt    uint64
+	offset  int64 // where the next frame goes
+	size    int64 // preallocated
+	chain   chain
+	buffer  []byte
+	err     error // the first failure; a log that has failed stays so
+}
+
+// chain is where the sequence of frames stands.
+type chain struct {
+	seq  uint64 // of the next frame, from 1
+	last uint32 // header checksum of the frame before it
+}
+
+// Open reads the log in dir, makes it ready for Append, and creates it where there is none. An error means that nothing has been started and
+// nothing but left-overs of an interrupted Append has been removed.
+func Open(dir string, o Options) (*Log, Recovered, error) {
+	if o.Segment == 0 {
+		o.Segment = DefaultSegment
+	}
+	if o.step == nil {
+		o.step = func(string) error { return nil }
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, Recovered{}, err
+	}
+	l := &Log{dir: dir, options: o}
+	numbers, leftovers, err := list(dir)
+	if err != nil {
+		return nil, Recovered{}, err
+	}
+	for _, name := range leftovers {
+		if err := l.remove(name); err != nil {
+			return nil, Recovered{}, err
+		}
+	}
+	if len(numbers) == 0 {
+		err := l.create()
+		return l, Recovered{}, err
+	}
+	found, err := l.read(numbers)
+	if err != nil {
+		return nil, Recovered{}, err
+	}
+	if err := l.reopen(found.Torn > 0); err != nil {
+		return nil, Recovered{}, err
+	}
+	for _, n := range numbers {
+		if n < l.base {
+			if err := l.remove(segmentName(n)); err != nil {
+				return nil, Recovered{}, err
+			}
+		}
+	}
+	return l, found, nil
+}
+
+// create makes the first segment of a new log.
+func (l *Log) create() error {
+	salt, err := newSalt()
+	if err != nil {
+		return err
+	}
+	l.salt, l.number, l.base, l.chain = salt, 1, 1, chain{seq: 1}
+	return l.begin(header{number: 1, base: true, salt: salt, chain: l.chain}, nil, 0)
+}
+
+// reopen makes the last segment ready to be written at l.offset.
+func (l *Log) reopen(torn bool) error {
+	name := filepath.Join(l.dir, segmentName(l.number))
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	l.file = f
+	if torn {
+		// What is left of a torn frame must go before anything is written over a part of it: its rest would look like damage.
+		if err := l.do("cut torn tail", func() error { return f.Truncate(l.offset) }); err != nil {
+			return l.fail(err)
+		}
+	}
+	l.size = max(l.options.Segment, l.offset)
+	if err := l.do("preallocate", func() error { return preallocate(f, l.size) }); err != nil {
+		return l.fail(err)
+	}
+	if err := l.do("sync", f.Sync); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// Append makes snapshot (nil: none) and records durable, together or not at all. A snapshot replaces all that was appended before. After an
+// error the log takes nothing more: what a failed sync has left on the disk is not known.
+func (l *Log) Append(snapshot []byte, records [][]byte) error {
+	if l.err != nil {
+		return l.err
+	}
+	if snapshot == nil && len(records) == 0 {
+		return nil
+	}
+	frame, err := encodeFrame(l.buffer[:0], snapshot, records)
+	if err != nil {
+		return l.fail(err)
+	}
+	l.buffer = frame
+	if cap(l.buffer) > 8<<20 {
+		l.buffer = nil
+	}
+	if snapshot != nil {
+		return l.fail(l.rebase(frame))
+	}
+	if l.offset+int64(len(frame)) > l.size && l.offset > headerSize {
+		if err := l.roll(int64(len(frame))); err != nil {
+			return l.fail(err)
+		}
+	}
+	last := sealFrame(frame, l.salt, l.number, l.chain)
+	if err := l.do("write frame", func() error { return writeAt(l.file, frame, l.offset) }); err != nil {
+		return l.fail(err)
+	}
+	if err := l.do("sync", func() error { return datasync(l.file) }); err != nil {
+		return l.fail(err)
+	}
+	l.offset += int64(len(frame))
+	l.chain = chain{l.chain.seq + 1, last}
+	return nil
+}
+
+// rebase begins a base segment with a frame that holds a snapshot and removes everything before it.
+func (l *Log) rebase(frame []byte) error {
+	old := l.base
+	l.number++
+	last := sealFrame(frame, l.salt, l.number, l.chain)
+	if err := l.begin(header{number: l.number, base: true, full: true, salt: l.salt, chain: l.chain}, frame, 0); err != nil {
+		return err
+	}
+	l.chain = chain{l.chain.seq + 1, last}
+	l.base = l.number
+	for n := old; n < l.base; n++ {
+		if err := l.remove(segmentName(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roll begins an ordinary segment with room for a frame of the given size.
+func (l *Log) roll(frame int64) error {
+	l.number++
+	return l.begin(header{number: l.number, salt: l.salt, chain: l.chain}, nil, frame)
+}
+
+// begin writes a new segment that holds frame and has room for more bytes under another name, gives it its own once it is on the disk, and
+// goes on in it.
+func (l *Log) begin(h header, frame []byte, room int64) error {
+	name := filepath.Join(l.dir, segmentName(h.number))
+	var f *os.File
+	err := l.do("create", func() (err error) {
+		f, err = os.OpenFile(name+leftover, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	content := append(h.encode(), frame...)
+	size := max(l.options.Segment, int64(len(content))+room)
+	for _, s := range []struct {
+		what string
+		do   func() error
+	}{
+		{"preallocate", func() error { return preallocate(f, size) }},
+		{"write segment", func() error { return writeAt(f, content, 0) }},
+		{"sync segment", f.Sync},
+		{"rename", func() error { return os.Rename(name+leftover, name) }},
+		{"sync directory", func() error { return syncDir(l.dir) }},
+	} {
+		if err := l.do(s.what, s.do); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	if l.file != nil {
+		if err := l.file.Close(); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	l.file, l.offset, l.size = f, int64(len(content)), size
+	return nil
+}
+
+// Close ends the log and gives back what was preallocated. Idempotent.
+func (l *Log) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	var err error
+	if l.err == nil {
+		err = l.do("give back", func() error { return l.file.Truncate(l.offset) })
+	}
+	err = errors.Join(err, l.file.Close())
+	l.file = nil
+	l.fail(errors.New("the log is closed"))
+	return err
+}
+
+// fail remembers the first error.
+func (l *Log) fail(err error) error {
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("log %s: %w", l.dir, err)
+		return l.err
+	}
+	return err
+}
+
+func (l *Log) do(what string, f func() error) error {
+	if err := l.options.step(what); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func (l *Log) remove(name string) error {
+	return l.do("remove", func() error { return os.Remove(filepath.Join(l.dir, name)) })
+}
+
+func zero(b []byte) bool {
+	for len(b) > len(zeros) {
+		if !bytes.Equal(b[:len(zeros)], zeros[:]) {
+			return false
+		}
+		b = b[len(zeros):]
+	}
+	return bytes.Equal(b, zeros[:len(b)])
+}
+
+var zeros [4096]byte
