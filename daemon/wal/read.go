@@ -6,15 +6,19 @@ import (
 	"path/filepath"
 )
 
-// read takes up the log from its last base on. numbers are the segments', ascending.
-func (l *Log) read(numbers []uint64) (found Recovered, err error) {
+func (l *Log) load(number uint64) ([]byte, error) {
+	return os.ReadFile(filepath.Join(l.dir, segmentName(number)))
+}
+
+// read takes up the log from its last base on. numbers are the segments', ascending; load returns the content of one.
+func (l *Log) read(numbers []uint64, load func(number uint64) ([]byte, error)) (found Recovered, err error) {
 	contents := make([][]byte, len(numbers))
 	headers := make([]header, len(numbers))
 	first := len(numbers)
 	for first > 0 && (first == len(numbers) || !headers[first].base) {
 		first--
 		name := filepath.Join(l.dir, segmentName(numbers[first]))
-		if contents[first], err = os.ReadFile(name); err != nil {
+		if contents[first], err = load(numbers[first]); err != nil {
 			return found, err
 		}
 		if headers[first], err = decodeHeader(contents[first]); err != nil {

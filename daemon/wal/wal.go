@@ -92,7 +92,7 @@ func Open(dir string, o Options) (*Log, Recovered, error) {
 		err := l.create()
 		return l, Recovered{}, err
 	}
-	found, err := l.read(numbers)
+	found, err := l.read(numbers, l.load)
 	if err != nil {
 		return nil, Recovered{}, err
 	}

@@ -347,55 +347,6 @@ func TestLargeFrame(t *testing.T) {
 	}
 }
 
-func FuzzOpen(f *testing.F) {
-	dir := f.TempDir()
-	l, _, err := Open(dir, Options{Segment: 300})
-	if err != nil {
-		f.Fatal(err)
-	}
-	steps, _ := script()
-	for _, s := range steps[:7] {
-		if err := appendText(l, s.snapshot, s.records); err != nil {
-			f.Fatal(err)
-		}
-	}
-	l.Close()
-	var files [2][]byte
-	names, _ := filepath.Glob(filepath.Join(dir, "*"))
-	for i := range files {
-		if files[i], err = os.ReadFile(names[i]); err != nil {
-			f.Fatal(err)
-		}
-	}
-	f.Add(files[0], files[1], uint8(0))
-	f.Add(files[0], []byte{}, uint8(1))
-	f.Add(files[0][:200], []byte("x"), uint8(2))
-	f.Fuzz(func(t *testing.T, a, b []byte, n uint8) {
-		dir := t.TempDir()
-		for i, c := range [][]byte{a, b} {
-			if err := os.WriteFile(filepath.Join(dir, segmentName(5+uint64(i)*uint64(n%3))), c, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		l, found, err := Open(dir, Options{Segment: 300})
-		if err != nil {
-			return
-		}
-		if err := appendText(l, "", []string{"after"}); err != nil {
-			t.Fatal(err)
-		}
-		abandon(l)
-		l, again, err := Open(dir, Options{Segment: 300})
-		if err != nil {
-			t.Fatalf("what was opened once cannot be opened again: %v", err)
-		}
-		l.Close()
-		if want := seen(found).then("", []string{"after"}).String(); seen(again).String() != want {
-			t.Fatalf("got %s, want %s", seen(again), want)
-		}
-	})
-}
-
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 50} {
 		b.Run(fmt.Sprintf("%d records of 100 bytes", n), func(b *testing.B) {
