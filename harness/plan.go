@@ -21,8 +21,11 @@ type Plan struct {
 	Flaw     string        `json:"flaw,omitempty"`
 	Seed     uint64        `json:"seed"`
 	Timeout  time.Duration `json:"timeout"` // of one operation
-	Weather  Weather       `json:"weather"`
-	Faults   []Fault       `json:"faults"`
+	// Election is the least election time-out of the system, Heartbeat its heartbeat. What the harness waits for is measured in them.
+	Election  time.Duration `json:"election"`
+	Heartbeat time.Duration `json:"heartbeat"`
+	Weather   Weather       `json:"weather"`
+	Faults    []Fault       `json:"faults"`
 }
 
 // Fault is one planned fault. Draw seeds all that its nemesis chooses, so that taking one fault out leaves the others as they were.

@@ -1,0 +1,232 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+// A refused client waits, twice as long each time.
+const (
+	leastBackOff = 50 * time.Millisecond
+	mostBackOff  = time.Second
+)
+
+// worker is one client: a succession of processes, each of which ends with an operation of which nobody knows what became of it.
+type worker struct {
+	run  *run
+	id   int
+	draw *rand.Rand
+
+	// Guarded by run.mu: the watch abandons a worker that is stuck in a call and starts another generation of it.
+	generation int
+	process    int
+	n          int // operations asked
+	turn       int // nodes chosen
+	node       string
+	lines      []line
+	seen       uint64 // greatest position that this process has seen
+	refused    int    // times in a row
+	open       *call
+}
+
+// line is a connection to a node.
+type line struct {
+	node   string
+	client cluster.Client
+}
+
+// call is an operation under way.
+type call struct {
+	since time.Duration
+	op    history.Op
+}
+
+func newWorker(r *run, id int) *worker {
+	return &worker{run: r, id: id, process: id, draw: Stream(r.Plan.Seed, "client", uint64(id))}
+}
+
+// storm issues operations until the storm is over; false where the worker has been abandoned meanwhile.
+func (w *worker) storm(generation int) bool {
+	mean := float64(w.run.Plan.Clients) / w.run.Plan.Rate * float64(time.Second)
+	next := w.run.Cluster.Now() + time.Duration(mean*w.draw.Float64())
+	for w.run.pause(next) {
+		if _, _, gone := w.call(generation, w.choose(), nil); gone {
+			return false
+		}
+		now := w.run.Cluster.Now()
+		next = max(now, next+time.Duration(mean*(0.5+w.draw.Float64())))
+		if w.refused > 0 {
+			wait := min(leastBackOff<<min(w.refused-1, 10), mostBackOff)
+			next = max(next, now+wait/2+time.Duration(w.draw.Int64N(int64(wait))))
+		}
+	}
+	return true
+}
+
+// choose a node by the plan's strategy. A pinned client leaves its node only when that is no member any more.
+func (w *worker) choose() string {
+	nodes := w.run.members()
+	w.turn++
+	switch w.run.Plan.Strategy {
+	case RoundRobin:
+		return nodes[(w.id+w.turn)%len(nodes)]
+	case Random:
+		return nodes[w.draw.IntN(len(nodes))]
+	}
+	if w.node == "" || !slices.Contains(nodes, w.node) {
+		w.node = nodes[w.id%len(nodes)]
+	}
+	return w.node
+}
+
+// connect returns the connection to a node, a new one where there is none.
+func (w *worker) connect(node string) (cluster.Client, error) {
+	for _, l := range w.lines {
+		if l.node == node {
+			return l.client, nil
+		}
+	}
+	client, err := w.run.Cluster.Dial(w.run.last, node, cluster.Options{Read: w.run.Plan.Read, Timeout: w.run.Plan.Timeout})
+	if err == nil {
+		w.lines = append(w.lines, line{node, client})
+	}
+	return client, err
+}
+
+// call asks one operation of a node and records it: txn, or the next of the workload where txn is nil. Without a connection nothing is
+// asked and nothing recorded (Fail). gone: the worker was abandoned while it waited, and its owner must end.
+func (w *worker) call(generation int, node string, txn history.Txn) (kind history.Kind, asked history.Txn, gone bool) {
+	client, err := w.connect(node)
+	r := w.run
+	r.mu.Lock()
+	if w.generation != generation {
+		r.mu.Unlock()
+		return history.Fail, nil, true
+	}
+	if err != nil {
+		w.refused++
+		r.mu.Unlock()
+		return history.Fail, nil, false
+	}
+	if txn == nil {
+		txn = r.source.Next(w.id, w.n)
+		w.n++
+	}
+	op := history.Op{Process: w.process, Kind: history.Invoke, Txn: txn, Node: node}
+	w.open = &call{since: r.Cluster.Now(), op: op}
+	r.Recorder.Record(op)
+	r.mu.Unlock()
+
+	answer, err := client.Do(r.last, txn)
+
+	r.mu.Lock()
+	if w.generation != generation {
+		r.mu.Unlock()
+		return history.Info, txn, true
+	}
+	w.open = nil
+	op = w.complete(op, answer, err)
+	w.record(op)
+	broken := w.after(op, err)
+	r.mu.Unlock()
+	for _, c := range broken {
+		c.Close()
+	}
+	return op.Kind, txn, false
+}
+
+// complete says what an answer means for its operation.
+func (w *worker) complete(op history.Op, a cluster.Answer, err error) history.Op {
+	if err != nil {
+		op.Kind, op.Note = history.Info, err.Error()
+		// A read that failed has changed nothing: it need not stay concurrent with everything after it.
+		if errors.Is(err, cluster.ErrNotDone) || readOnly(op.Txn) {
+			op.Kind = history.Fail
+		}
+		return op
+	}
+	if w.run.Plan.Carry && a.Position < w.seen && readOnly(op.Txn) {
+		op.Kind, op.Note = history.Fail, fmt.Sprintf("refused by the client: position %d, it has seen %d", a.Position, w.seen)
+		return op
+	}
+	w.seen = max(w.seen, a.Position)
+	op.Kind, op.Txn, op.Version, op.Position, op.Note = history.OK, a.Txn, a.Version, a.Position, a.Note
+	return op
+}
+
+// after a completion: which connections are to be closed, which process goes on, whether to back off.
+func (w *worker) after(op history.Op, err error) (broken []cluster.Client) {
+	switch {
+	case op.Kind == history.Info:
+		w.process += w.run.Plan.Clients
+		w.seen = 0
+		broken = w.drop("")
+	case err != nil && (errors.Is(err, cluster.ErrRefused) || !errors.Is(err, cluster.ErrNotDone)):
+		broken = w.drop(op.Node)
+	}
+	if err != nil && errors.Is(err, cluster.ErrRefused) {
+		w.refused++
+	} else {
+		w.refused = 0
+	}
+	return broken
+}
+
+// drop takes the connection to a node, or all of them, out of use. The caller closes them.
+func (w *worker) drop(node string) (dropped []cluster.Client) {
+	w.lines = slices.DeleteFunc(w.lines, func(l line) bool {
+		if node == "" || l.node == node {
+			dropped = append(dropped, l.client)
+			return true
+		}
+		return false
+	})
+	return dropped
+}
+
+// hangUp closes all connections.
+func (w *worker) hangUp() {
+	w.run.mu.Lock()
+	lines := w.drop("")
+	w.run.mu.Unlock()
+	for _, c := range lines {
+		c.Close()
+	}
+}
+
+// record a completion and count it. The caller holds run.mu.
+func (w *worker) record(op history.Op) {
+	w.run.count[op.Kind]++
+	w.run.Recorder.Record(op)
+}
+
+// abandon ends a call that has outlived its deadline by far: the operation is indeterminate, the process is over, and whoever is stuck in
+// the call finds, should it ever return, that it has been replaced. The caller holds run.mu.
+func (w *worker) abandon(why string) (stuck []cluster.Client) {
+	op := w.open.op
+	op.Kind, op.Note = history.Info, why
+	if readOnly(op.Txn) {
+		op.Kind = history.Fail
+	}
+	w.open = nil
+	w.record(op)
+	w.generation++
+	w.process += w.run.Plan.Clients
+	w.seen = 0
+	return w.drop("")
+}
+
+func readOnly(t history.Txn) bool {
+	for _, m := range t {
+		if m.F != history.Read && m.F != history.Scan {
+			return false
+		}
+	}
+	return true
+}

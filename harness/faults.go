@@ -1,0 +1,109 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"assize/cluster"
+	"assize/history"
+	"assize/nemesis"
+)
+
+// nemeses makes one loop for each nemesis that the plan's faults name: faults of one nemesis come one after the other, those of several overlap.
+func (r *run) nemeses() (loops []func(), err error) {
+	faults := map[string][]Fault{}
+	for _, f := range r.Plan.Faults {
+		faults[f.Name] = append(faults[f.Name], f)
+	}
+	for _, n := range r.Nemeses {
+		if err := n.Can(r.Cluster); err != nil {
+			return nil, fmt.Errorf("nemesis %s: %w", n.Name, err)
+		}
+		own := faults[n.Name]
+		delete(faults, n.Name)
+		slices.SortStableFunc(own, func(a, b Fault) int { return int(a.At - b.At) })
+		loops = append(loops, func() { r.torment(n, own) })
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("the plan has faults of %d nemeses that were not given", len(faults))
+	}
+	return loops, nil
+}
+
+// torment breaks and mends by the plan. What is broken when the storm ends stays broken.
+func (r *run) torment(n nemesis.Nemesis, faults []Fault) {
+	for _, f := range faults {
+		if !r.pause(r.began + f.At) {
+			return
+		}
+		r.broken(n, f)
+		if !r.pause(r.Cluster.Now() + f.For) {
+			return
+		}
+		r.mended(n)
+	}
+}
+
+// broken carries out one planned fault and records it. An attempt that failed is recorded as a fault that did not take hold: a run that was
+// to stand it has not stood it.
+func (r *run) broken(n nemesis.Nemesis, f Fault) {
+	asked := r.Cluster.Now()
+	fault, err := n.Break(r.last, r.Cluster, Stream(f.Draw, n.Name))
+	if err != nil {
+		fault.Held, fault.Probe = false, "failed: "+err.Error()
+	}
+	fault.ID, fault.Name, fault.Mended = f.ID, n.Name, false
+	r.mu.Lock()
+	r.active = append(slices.Clone(r.active), fault)
+	r.mu.Unlock()
+	r.Recorder.Record(history.Op{
+		Process: history.Nemesis, Kind: history.Info, Fault: &fault, Note: fmt.Sprintf("asked at %.3f s", asked.Seconds()),
+	})
+}
+
+// mended undoes what a nemesis has done and records it as the end of each of its faults.
+func (r *run) mended(n nemesis.Nemesis) {
+	asked := r.Cluster.Now()
+	undone, err := n.Mend(r.last, r.Cluster)
+	if err != nil {
+		undone.Held, undone.Probe = false, "failed: "+err.Error()
+	}
+	r.mu.Lock()
+	own := slices.DeleteFunc(slices.Clone(r.active), func(f history.Fault) bool { return f.Name != n.Name })
+	r.active = slices.DeleteFunc(slices.Clone(r.active), func(f history.Fault) bool { return f.Name == n.Name })
+	r.mu.Unlock()
+	for _, f := range own {
+		end := undone
+		end.ID, end.Name, end.Mended = f.ID, n.Name, true
+		if end.Nodes == nil {
+			end.Nodes = f.Nodes
+		}
+		r.Recorder.Record(history.Op{
+			Process: history.Nemesis, Kind: history.Info, Fault: &end, Note: fmt.Sprintf("asked at %.3f s", asked.Seconds()),
+		})
+	}
+}
+
+// mend everything: each nemesis its own, and then all that a cluster can have broken at all, for the quorum's sake nodes were taken
+// down and links cut that no nemesis knows of.
+func (r *run) mend() error {
+	r.enter(history.PhaseMend, "")
+	for _, n := range r.Nemeses {
+		r.mended(n)
+	}
+	var errs []error
+	if c, able := r.Cluster.(cluster.Cutter); able {
+		errs = append(errs, c.Cut(r.last, nil))
+	}
+	for _, node := range r.Cluster.Nodes() {
+		if c, able := r.Cluster.(cluster.Pauser); able {
+			errs = append(errs, c.Resume(r.last, node))
+		}
+		errs = append(errs, r.Cluster.Start(r.last, node))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("mend everything: %w", err)
+	}
+	return nil
+}

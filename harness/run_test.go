@@ -1,0 +1,392 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"assize/cluster"
+	"assize/history"
+	"assize/nemesis"
+)
+
+func phases(ops []history.Op) (list []string) {
+	for _, op := range ops {
+		if op.Phase != "" {
+			list = append(list, op.Phase)
+		}
+	}
+	return list
+}
+
+func noteOf(ops []history.Op, phase string) string {
+	for _, op := range ops {
+		if op.Phase == phase {
+			return op.Note
+		}
+	}
+	return ""
+}
+
+func TestPhasesComeInOrder(t *testing.T) {
+	ops, _ := trial(t, plan(), nil)
+	want := []string{history.PhaseStorm, history.PhaseMend, history.PhaseFinal, history.PhaseStop}
+	if got := phases(ops); !slices.Equal(got, want) {
+		t.Errorf("phases %v, want %v", got, want)
+	}
+	ops, _ = trial(t, plan(), func(f *fake, s *Setup) { s.Cluster = quorate{f} })
+	want = slices.Insert(want, 1, history.PhaseQuorum)
+	if got := phases(ops); !slices.Equal(got, want) {
+		t.Errorf("with a quorum: phases %v, want %v", got, want)
+	}
+	if got := noteOf(ops, history.PhaseQuorum); !strings.HasPrefix(got, "n1 n2 must answer within ") {
+		t.Errorf("note of the quorum: %q", got)
+	}
+}
+
+func TestRateIsKept(t *testing.T) {
+	ops, _ := trial(t, plan(), nil)
+	calls := 0
+	for _, op := range ops {
+		if op.Phase == history.PhaseMend {
+			break
+		}
+		if op.Kind == history.Invoke {
+			calls++
+		}
+	}
+	if want := 1000; calls < want*9/10 || calls > want*11/10 {
+		t.Errorf("%d operations in 5 s at 200 a second, want about %d", calls, want)
+	}
+}
+
+func TestLastWordsAreAskedOfEveryNode(t *testing.T) {
+	for _, clients := range []int{1, 2, 8} {
+		p := plan()
+		p.Clients = clients
+		ops, _ := trial(t, p, nil)
+		final, states := map[string]map[string]bool{}, map[string]int{}
+		last := false
+		for _, op := range ops {
+			last = last || op.Phase == history.PhaseFinal
+			if last && op.Kind == history.OK {
+				if final[op.Node] == nil {
+					final[op.Node] = map[string]bool{}
+				}
+				final[op.Node][op.Txn[0].Key] = true
+			}
+			if op.State != nil {
+				states[op.State.Node]++
+			}
+		}
+		for _, node := range []string{"n1", "n2", "n3"} {
+			if len(final[node]) == 0 || len(final[node]) != len(final["n1"]) || states[node] != 1 {
+				t.Errorf("%d clients, %s: %d keys read at the end (n1: %d), %d states", clients, node, len(final[node]), len(final["n1"]), states[node])
+			}
+		}
+	}
+}
+
+func TestLostAnswerEndsTheProcess(t *testing.T) {
+	p := plan()
+	n := 0
+	ops, f := trial(t, p, func(f *fake, _ *Setup) {
+		f.answer = func(_ string, txn history.Txn) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if n++; n%20 == 0 {
+				return errLost
+			}
+			return nil
+		}
+	})
+	infos, ended := 0, map[int]string{}
+	for _, op := range ops {
+		switch {
+		case op.Kind == history.Info && op.Process >= 0:
+			infos++
+			ended[op.Process] = op.Node
+			if readOnly(op.Txn) {
+				t.Errorf("a read is indeterminate: %v", op)
+			}
+		case op.Kind == history.Fail && op.Note == errLost.Error() && !readOnly(op.Txn):
+			t.Errorf("a write that may have happened is recorded as failed: %v", op)
+		case op.Kind == history.Invoke && op.Process >= p.Clients:
+			before, is := ended[op.Process-p.Clients]
+			if !is {
+				t.Errorf("process %d goes on where no process has ended", op.Process)
+			}
+			if before != op.Node && noteOf(ops[:op.Index], history.PhaseMend) == "" {
+				t.Errorf("process %d asks %s, its predecessor asked %s", op.Process, op.Node, before)
+			}
+		}
+	}
+	if infos < 10 {
+		t.Fatalf("only %d indeterminate operations", infos)
+	}
+	dials := 0
+	for _, n := range f.dials {
+		dials += n
+	}
+	if dials < infos+p.Clients {
+		t.Errorf("%d connections for %d processes", dials, infos+p.Clients)
+	}
+}
+
+func TestProofOfFailureIsKept(t *testing.T) {
+	ops, _ := trial(t, plan(), nil)
+	fails := 0
+	for _, op := range ops {
+		if op.Kind == history.Fail {
+			fails++
+			if op.Txn[0].F != history.CAS || !strings.Contains(op.Note, "compare failed") {
+				t.Errorf("%v failed", op)
+			}
+		}
+	}
+	if fails == 0 {
+		t.Error("no compare-and-set failed")
+	}
+}
+
+func TestRefusedConnectionsDoNotFloodTheHistory(t *testing.T) {
+	ops, _ := trial(t, plan(), func(f *fake, _ *Setup) {
+		f.answer = func(string, history.Txn) error {
+			return fmt.Errorf("no: %w, %w", cluster.ErrRefused, cluster.ErrNotDone)
+		}
+	})
+	calls := 0
+	for _, op := range ops {
+		if op.Phase == history.PhaseMend {
+			break
+		}
+		if op.Kind == history.Fail {
+			calls++
+		}
+	}
+	// 4 clients for 5 s: about five calls within the first second, then at most about two a second.
+	if calls < 12 || calls > 4*(5+2*5) {
+		t.Errorf("%d refused operations", calls)
+	}
+}
+
+func TestStuckClientIsAbandoned(t *testing.T) {
+	p := plan()
+	stuck := false
+	ops, _ := trial(t, p, func(f *fake, _ *Setup) {
+		f.answer = func(_ string, txn history.Txn) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.position > 50 && !stuck && !readOnly(txn) {
+				stuck = true
+				return errStuck
+			}
+			return nil
+		}
+	})
+	for i, op := range ops {
+		if op.Kind != history.Info || op.Process < 0 {
+			continue
+		}
+		if !strings.Contains(op.Note, "abandoned") {
+			t.Errorf("note %q", op.Note)
+		}
+		for _, later := range ops[i:] {
+			if later.Process == op.Process+p.Clients && later.Kind == history.OK {
+				return
+			}
+		}
+		t.Fatal("the worker did not go on")
+	}
+	t.Fatal("nobody was abandoned")
+}
+
+func TestCarriedPositionRefusesOlderAnswers(t *testing.T) {
+	for _, carry := range []bool{false, true} {
+		p := plan()
+		p.Strategy, p.Carry = RoundRobin, carry
+		ops, _ := trial(t, p, func(f *fake, _ *Setup) { f.lag = 5 })
+		seen, older, refused := map[int]uint64{}, 0, 0
+		for _, op := range ops {
+			if op.Kind == history.OK {
+				if op.Position < seen[op.Process] {
+					older++
+				}
+				seen[op.Process] = max(seen[op.Process], op.Position)
+			}
+			if op.Kind == history.Fail && strings.HasPrefix(op.Note, "refused by the client") {
+				refused++
+			}
+		}
+		if carry != (older == 0) || carry != (refused > 0) {
+			t.Errorf("carry %v: %d older answers accepted, %d refused", carry, older, refused)
+		}
+	}
+}
+
+func TestStrategies(t *testing.T) {
+	for strategy, want := range map[string]int{Pinned: 1, RoundRobin: 3, Random: 3} {
+		p := plan()
+		p.Strategy = strategy
+		ops, _ := trial(t, p, nil)
+		nodes := map[string]bool{}
+		for _, op := range ops {
+			if op.Phase == history.PhaseMend {
+				break
+			}
+			if op.Kind == history.Invoke && op.Process == 1 {
+				nodes[op.Node] = true
+			}
+		}
+		if len(nodes) != want {
+			t.Errorf("%s: process 1 asked %v, want %d nodes", strategy, nodes, want)
+		}
+	}
+}
+
+func withFaults(p Plan) Plan {
+	p.Nemesis = []string{"kill"}
+	p.Faults = []Fault{
+		{ID: 1, Name: "kill", At: time.Second, For: time.Second, Draw: 1},
+		{ID: 2, Name: "kill", At: 4 * time.Second, For: time.Minute, Draw: 2},
+	}
+	return p
+}
+
+func faultEvents(ops []history.Op) (list []string) {
+	for _, op := range ops {
+		if op.Fault != nil {
+			list = append(list, fmt.Sprintf("%d mended=%v held=%v %s", op.Fault.ID, op.Fault.Mended, op.Fault.Held, op.Time.Round(time.Second)))
+		}
+	}
+	return list
+}
+
+func TestFaultsComeInPairs(t *testing.T) {
+	ops, f := trial(t, withFaults(plan()), func(f *fake, s *Setup) { s.Nemeses = []nemesis.Nemesis{killer()} })
+	want := []string{"1 mended=false held=true 1s", "1 mended=true held=true 2s", "2 mended=false held=true 4s", "2 mended=true held=true 5s"}
+	if got := faultEvents(ops); !slices.Equal(got, want) {
+		t.Errorf("fault events %q, want %q", got, want)
+	}
+	if f.down["n3"] {
+		t.Error("n3 is still down")
+	}
+}
+
+func TestFailedAttemptIsAFaultThatDidNotHold(t *testing.T) {
+	ops, _ := trial(t, withFaults(plan()), func(f *fake, s *Setup) {
+		n := killer()
+		real := n.Break
+		n.Break = func(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+			fault, _ := real(ctx, c, r)
+			return fault, errors.New("no way")
+		}
+		s.Nemeses = []nemesis.Nemesis{n}
+	})
+	for _, op := range ops {
+		if op.Fault != nil && !op.Fault.Mended && (op.Fault.Held || op.Fault.Probe != "failed: no way") {
+			t.Errorf("%+v", *op.Fault)
+		}
+	}
+	if got := len(faultEvents(ops)); got != 4 {
+		t.Errorf("%d fault events, want 4", got)
+	}
+}
+
+func TestNemesisThatCannotIsAnError(t *testing.T) {
+	f := newFake(3)
+	n := killer()
+	n.Can = func(cluster.Cluster) error { return errors.New("no power") }
+	p := withFaults(plan())
+	err := Run(t.Context(), setup(f, p, n))
+	if err == nil || !strings.Contains(err.Error(), "kill: no power") {
+		t.Errorf("error %v", err)
+	}
+	if err := Run(t.Context(), setup(f, p)); err == nil {
+		t.Error("faults of a nemesis that was not given went unnoticed")
+	}
+}
+
+func TestQuorumThatDoesNotAnswerIsAViolation(t *testing.T) {
+	for _, mute := range []bool{false, true} {
+		ops, _ := trial(t, plan(), func(f *fake, s *Setup) { f.quorumMute, s.Cluster = mute, quorate{f} })
+		if got := strings.HasPrefix(noteOf(ops, history.PhaseViolation), "liveness: "); got != mute {
+			t.Errorf("mute %v: violation %q", mute, noteOf(ops, history.PhaseViolation))
+		}
+	}
+}
+
+func TestViolationsAreRecordedWhenTheyOccur(t *testing.T) {
+	ops, _ := trial(t, withFaults(plan()), func(f *fake, s *Setup) {
+		n := killer()
+		real := n.Break
+		n.Break = func(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+			f.mu.Lock()
+			f.violated = append(f.violated, "two leaders")
+			f.mu.Unlock()
+			return real(ctx, c, r)
+		}
+		s.Nemeses = []nemesis.Nemesis{n}
+	})
+	var at []time.Duration
+	for _, op := range ops {
+		if op.Phase == history.PhaseViolation {
+			at = append(at, op.Time.Truncate(time.Second))
+		}
+	}
+	if want := []time.Duration{time.Second, 4 * time.Second}; !slices.Equal(at, want) {
+		t.Errorf("violations at %v, want %v", at, want)
+	}
+}
+
+func TestInterruptionGoesToMend(t *testing.T) {
+	var stop context.CancelFunc
+	ops, f := trial(t, withFaults(plan()), func(f *fake, s *Setup) {
+		s.Nemeses = []nemesis.Nemesis{killer()}
+		s.Progress = func(p Progress) {
+			if p.At > 1500*time.Millisecond {
+				stop()
+			}
+		}
+	}, func(ctx context.Context) (inner context.Context) {
+		inner, stop = context.WithCancel(ctx)
+		return inner
+	})
+	want := []string{history.PhaseStorm, history.PhaseMend, history.PhaseFinal, history.PhaseStop}
+	if got := phases(ops); !slices.Equal(got, want) {
+		t.Errorf("phases %v, want %v", got, want)
+	}
+	if got := ops[len(ops)-1].Time; got > 3*time.Second {
+		t.Errorf("the run went on until %v", got)
+	}
+	if got := len(faultEvents(ops)); got != 2 || f.down["n3"] {
+		t.Errorf("%d fault events, want 2; n3 down: %v", got, f.down["n3"])
+	}
+}
+
+func TestProgressAndSamples(t *testing.T) {
+	var progress []Progress
+	samples := map[string]int{}
+	trial(t, withFaults(plan()), func(f *fake, s *Setup) {
+		s.Nemeses = []nemesis.Nemesis{killer()}
+		s.Progress = func(p Progress) { progress = append(progress, p) }
+		s.Observe = func(s Sample) { samples[s.Node+" "+s.Role]++ }
+	})
+	seen := map[int]bool{}
+	for _, p := range progress {
+		seen[len(p.Active)] = true
+	}
+	last := progress[len(progress)-1]
+	if !reflect.DeepEqual(seen, map[int]bool{0: true, 1: true}) || last.OK < 500 || last.Leader != "n1" || last.Term != 1 {
+		t.Errorf("active faults seen %v, last progress %+v", seen, last)
+	}
+	if samples["n1 leader"] < 45 || samples["n2 follower"] < 45 || samples["n3 follower"] < 25 || samples["n3 "] != 2 {
+		t.Errorf("samples %v", samples)
+	}
+}
