@@ -31,8 +31,10 @@ type Cluster interface {
 	World
 	Nodes() []string // the present members, in order; a killed node is one
 	Dial(ctx context.Context, node string, o Options) (Client, error)
-	Start(ctx context.Context, node string) error // idempotent
+	Start(ctx context.Context, node string) error // idempotent; returns when the node answers
 	Kill(ctx context.Context, node string) error  // as SIGKILL; idempotent
+	// Status fails with ErrRefused where the node is down, and with another error where it does not answer: so a probe tells a killed
+	// node from a paused one.
 	Status(ctx context.Context, node string) (Status, error)
 	Close() error // stops everything and leaves nothing behind; idempotent
 }

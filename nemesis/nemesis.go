@@ -3,6 +3,8 @@ package nemesis
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 
 	"assize/cluster"
@@ -20,4 +22,16 @@ type Nemesis struct {
 	Break func(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error)
 	// Mend undoes whatever any Break of this nemesis may have done. Idempotent, without memory.
 	Mend func(ctx context.Context, c cluster.Cluster) (history.Fault, error)
+}
+
+// Table of all nemeses.
+var Table = []Nemesis{kill, pause, partition, transfer, members, clock}
+
+// ErrNothing is wrapped by errors of Break where there was nothing to break (all nodes are down already) or where another fault overtook
+// this one before its probe could see it (the node that was paused has been killed). It says nothing against the run: what else
+// was broken at that time held.
+var ErrNothing = errors.New("nothing to do")
+
+func nothing(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrNothing, fmt.Sprintf(format, args...))
 }

@@ -1,0 +1,257 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+var clock = Nemesis{
+	Name:  "clock",
+	Doc:   "falsifies clocks of one node or several: the wall clock jumps, the monotonic clock jumps, either drifts, or the wall clock strobes",
+	Can:   canSkew,
+	Break: breakClock,
+	Mend:  mendClock,
+}
+
+func canSkew(c cluster.Cluster) error {
+	if _, able := c.(cluster.Skewer); !able {
+		return errors.New("this cluster cannot falsify clocks")
+	}
+	return nil
+}
+
+const (
+	leastJump = 250 * time.Millisecond // what a probe can tell from a busy node's delay
+	greatJump = 30 * time.Second
+	// leastDrift is far beyond what clocks do by themselves, so that the probe cannot take that for its own.
+	leastDrift = 0.25
+	driftProbe = time.Second // over which a rate is measured
+	// tolerance of a measured jump or rate, as part of what was set.
+	tolerance   = 0.3
+	naturalRate = 0.1 // greatest difference of rates that is no fault
+)
+
+// chooseSkew draws one way to falsify a clock.
+func chooseSkew(r *rand.Rand) (s cluster.Skew, what string) {
+	jump := func(greatest time.Duration) time.Duration {
+		ratio := float64(greatest) / float64(leastJump)
+		d := time.Duration(float64(leastJump) * math.Pow(ratio, r.Float64())).Round(time.Millisecond)
+		if r.IntN(2) == 0 {
+			return -d
+		}
+		return d
+	}
+	rate := func() float64 {
+		if r.IntN(2) == 0 {
+			return -(leastDrift + r.Float64()*0.65) // down to a tenth of its rate
+		}
+		return leastDrift + r.Float64()*2
+	}
+	switch r.IntN(6) {
+	case 0:
+		s.Wall = jump(greatJump)
+		return s, fmt.Sprintf("wall clock jumps by %v", s.Wall)
+	case 1:
+		s.Mono = jump(greatJump / 3)
+		return s, fmt.Sprintf("monotonic clock jumps by %v", s.Mono)
+	case 2:
+		s.MonoRate = rate()
+		return s, fmt.Sprintf("monotonic clock runs at %.2f of its rate", 1+s.MonoRate)
+	case 3:
+		s.WallRate = rate()
+		return s, fmt.Sprintf("wall clock runs at %.2f of its rate", 1+s.WallRate)
+	case 4:
+		s.MonoRate = rate()
+		s.WallRate = s.MonoRate
+		return s, fmt.Sprintf("both clocks run at %.2f of their rate", 1+s.MonoRate)
+	}
+	s.Wall = jump(greatJump / 6)
+	s.Strobe = 100*time.Millisecond + time.Duration(r.Int64N(int64(400*time.Millisecond))).Round(time.Millisecond)
+	return s, fmt.Sprintf("wall clock strobes by %v every %v", s.Wall, s.Strobe)
+}
+
+func breakClock(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	skewer := c.(cluster.Skewer)
+	before := look(ctx, c, c.Nodes())
+	targets, _ := aim(before, r)
+	s, what := chooseSkew(r)
+	fault := history.Fault{What: what + " on " + list(targets), Nodes: targets}
+	if len(targets) == 0 {
+		return fault, nothing("no clock to falsify: %s", told(before))
+	}
+	const attempts = 3 // a node that is killed in the middle of the probe has a new monotonic clock
+	seen := 0
+	for range attempts {
+		// Asked right before, since a jump is told by the difference.
+		before = look(ctx, c, remaining(c, targets))
+		err := each(c, targets, func(n string) error { return skewer.Skew(ctx, n, s) })
+		if err != nil {
+			return fault, fmt.Errorf("skew: %w", err)
+		}
+		var held bool
+		held, seen, fault.Probe = measure(ctx, c, before, s)
+		if held {
+			fault.Held = true
+			return fault, nil
+		}
+		if err := each(c, targets, func(n string) error { return skewer.Skew(ctx, n, cluster.Skew{}) }); err != nil {
+			return fault, fmt.Errorf("skew: %w", err)
+		}
+	}
+	if seen == 0 {
+		return fault, nothing("none of %s answered before and after", list(targets))
+	}
+	return fault, nil
+}
+
+// measure compares the clocks of the nodes that still answer with what they said before. seen is how many could be compared.
+func measure(ctx context.Context, c cluster.Cluster, before []sight, s cluster.Skew) (held bool, seen int, probe string) {
+	after := look(ctx, c, those(before, isUp))
+	var series [][]sight
+	series = append(series, after)
+	const samples = 16
+	for i := range samples {
+		if s.Strobe == 0 && i > 0 {
+			break
+		}
+		if s.Strobe > 0 {
+			// Not a whole part of the period, lest all samples see the same face.
+			c.Sleep(s.Strobe*3/8 + time.Millisecond)
+		} else if s.WallRate != 0 || s.MonoRate != 0 {
+			c.Sleep(driftProbe)
+		}
+		series = append(series, look(ctx, c, those(before, isUp)))
+	}
+	held = true
+	for i, node := range those(before, isUp) {
+		first, _ := find(before, node)
+		var own []sight
+		for _, sights := range series {
+			if sights[i].up {
+				own = append(own, sights[i])
+			}
+		}
+		if len(own) < len(series) {
+			continue
+		}
+		seen++
+		ok, words := judgeClock(first, own, s)
+		held = held && ok
+		if probe != "" {
+			probe += "; "
+		}
+		probe += node + ": " + words
+	}
+	return held && seen > 0, seen, "status: " + probe
+}
+
+func find(sights []sight, node string) (sight, bool) {
+	for _, s := range sights {
+		if s.node == node {
+			return s, true
+		}
+	}
+	return sight{}, false
+}
+
+// judgeClock tells whether the readings before and after fit the skew that was set in between.
+func judgeClock(before sight, after []sight, s cluster.Skew) (bool, string) {
+	last := after[len(after)-1]
+	switch {
+	case s.Strobe > 0:
+		low, high := time.Duration(math.MaxInt64), time.Duration(math.MinInt64)
+		for _, a := range after {
+			d := wallShift(before, a)
+			low, high = min(low, d), max(high, d)
+		}
+		return (high-low).Abs() >= s.Wall.Abs()/2, fmt.Sprintf("wall clock off by %v to %v", low, high)
+	case s.Wall != 0:
+		d := wallShift(before, last)
+		return near(d.Seconds(), s.Wall.Seconds()), fmt.Sprintf("wall clock moved by %v", d)
+	case s.Mono != 0:
+		d := monoShift(before, last)
+		return near(d.Seconds(), s.Mono.Seconds()), fmt.Sprintf("monotonic clock moved by %v", d)
+	}
+	wall, mono := rates(after[0], last)
+	return near(wall, s.WallRate) && near(mono, s.MonoRate), fmt.Sprintf("rate of the wall clock %.2f, of the monotonic clock %.2f", 1+wall, 1+mono)
+}
+
+// near allows for natural drift and for the time that an answer takes.
+func near(got, want float64) bool {
+	return math.Abs(got-want) <= tolerance*math.Abs(want)+naturalRate
+}
+
+// at is the moment of the World at which a node most probably read its clocks.
+func (s sight) at() time.Duration { return s.asked + (s.seen-s.asked)/2 }
+
+func wallShift(a, b sight) time.Duration {
+	return b.status.Wall.Sub(a.status.Wall) - (b.at() - a.at())
+}
+
+func monoShift(a, b sight) time.Duration {
+	return b.status.Mono - a.status.Mono - (b.at() - a.at())
+}
+
+// rates of both clocks between two looks; 0 is true.
+func rates(a, b sight) (wall, mono float64) {
+	d := (b.at() - a.at()).Seconds()
+	if d <= 0 {
+		return 0, 0
+	}
+	return wallShift(a, b).Seconds() / d, monoShift(a, b).Seconds() / d
+}
+
+// mendClock sets every member's clocks right, also those of nodes that are down: a skew lasts through a restart.
+func mendClock(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	fault := history.Fault{What: "clocks run true again", Mended: true}
+	skewer := c.(cluster.Skewer)
+	if err := each(c, c.Nodes(), func(n string) error { return skewer.Skew(ctx, n, cluster.Skew{}) }); err != nil {
+		return fault, fmt.Errorf("unskew: %w", err)
+	}
+	fault.Held = await(ctx, c, probeBound, func() bool {
+		var ok bool
+		ok, fault.Probe = steady(ctx, c)
+		return ok
+	})
+	return fault, nil
+}
+
+// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second. A node that was
+// restarted within it counts for nothing.
+func steady(ctx context.Context, c cluster.Cluster) (bool, string) {
+	const steps = 4
+	series := [][]sight{look(ctx, c, c.Nodes())}
+	for range steps {
+		c.Sleep(driftProbe / 8)
+		series = append(series, look(ctx, c, those(series[0], isUp)))
+	}
+	ok, compared := true, 0
+	probe := ""
+	for _, first := range series[0] {
+		var own []sight
+		for _, sights := range series {
+			if s, found := find(sights, first.node); found && s.up {
+				own = append(own, s)
+			}
+		}
+		if len(own) < len(series) {
+			continue
+		}
+		compared++
+		for i := range own[1:] {
+			wall, mono := rates(own[i], own[i+1])
+			if !near(wall, 0) || !near(mono, 0) {
+				ok = false
+				probe += fmt.Sprintf("; %s: rate of the wall clock %.2f, of the monotonic clock %.2f", first.node, 1+wall, 1+mono)
+			}
+		}
+	}
+	return ok, fmt.Sprintf("status: clocks of %d nodes compared with true time%s", compared, probe)
+}

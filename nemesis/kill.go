@@ -1,0 +1,64 @@
+package nemesis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+var kill = Nemesis{
+	Name:  "kill",
+	Doc:   "kills one node, a minority, a majority, all or the leader, as SIGKILL does; mended by starting all that are down",
+	Can:   func(cluster.Cluster) error { return nil },
+	Break: breakKill,
+	Mend:  mendKill,
+}
+
+const probeBound = 5 * time.Second // for an effect to show
+
+func breakKill(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	before := look(ctx, c, c.Nodes())
+	targets, what := aim(before, r)
+	fault := history.Fault{What: "kill " + what, Nodes: targets}
+	if len(targets) == 0 {
+		return fault, nothing("none to kill: %s", told(before))
+	}
+	fault.What = fmt.Sprintf("kill %s: %s", what, list(targets))
+	if err := each(c, targets, func(n string) error { return c.Kill(ctx, n) }); err != nil {
+		return fault, fmt.Errorf("kill: %w", err)
+	}
+	var after []sight
+	fault.Held = await(ctx, c, probeBound, func() bool {
+		after = look(ctx, c, remaining(c, targets))
+		return len(those(after, isRefused)) == len(after)
+	})
+	fault.Probe = "status: " + told(after)
+	if len(after) == 0 {
+		return fault, nothing("%s left the cluster meanwhile", list(targets))
+	}
+	return fault, nil
+}
+
+// mendKill starts every member: it cannot know which it was that went down, and starting one that runs does nothing.
+func mendKill(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	before := look(ctx, c, c.Nodes())
+	down := those(before, isRefused)
+	fault := history.Fault{What: "start " + list(down), Nodes: down, Mended: true}
+	if len(down) == 0 {
+		fault.What = "start nobody: none was down"
+	}
+	if err := each(c, c.Nodes(), func(n string) error { return c.Start(ctx, n) }); err != nil {
+		return fault, fmt.Errorf("start: %w", err)
+	}
+	var after []sight
+	fault.Held = await(ctx, c, probeBound, func() bool {
+		after = look(ctx, c, c.Nodes())
+		return len(those(after, isRefused)) == 0
+	})
+	fault.Probe = "status: " + told(after)
+	return fault, nil
+}

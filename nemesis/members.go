@@ -1,0 +1,162 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+var members = Nemesis{
+	Name:  "members",
+	Doc:   "one node leaves or a new one joins, never below three; mended back to the size of the beginning, not to the same nodes",
+	Can:   canMembers,
+	Break: breakMembers,
+	Mend:  mendMembers,
+}
+
+// leastMembers: with two, one fault of another nemesis would stop everything.
+const leastMembers = 3
+
+func canMembers(c cluster.Cluster) error {
+	_, able := c.(cluster.Members)
+	sizer, knows := c.(cluster.Sizer)
+	if !able || !knows {
+		return errors.New("this cluster cannot change its members")
+	}
+	if sizer.Size() < leastMembers {
+		return fmt.Errorf("a cluster of fewer than %d nodes keeps its members", leastMembers)
+	}
+	return nil
+}
+
+func breakMembers(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	sights, err := quorate(ctx, c)
+	if err != nil {
+		return history.Fault{What: "change the members"}, err
+	}
+	size, now := c.(cluster.Sizer).Size(), len(sights)
+	coin := r.IntN(2) == 0
+	order := shuffled(sights, r)
+	if now > leastMembers && (now > size || now == size && coin) {
+		return leave(ctx, c, leaver(sights, order))
+	}
+	return join(ctx, c)
+}
+
+// quorate waits for a leader who can change the members: right after another fault there is none for the length of an election.
+func quorate(ctx context.Context, c cluster.Cluster) (sights []sight, err error) {
+	await(ctx, c, probeBound, func() bool {
+		sights = look(ctx, c, c.Nodes())
+		err = changeable(sights)
+		return err == nil
+	})
+	return sights, err
+}
+
+// changeable: a change needs a leader and a majority, of the old members and of the new ones.
+func changeable(sights []sight) error {
+	leader, ok := leaderOf(sights)
+	if !ok {
+		return nothing("no node says that it leads: %s", told(sights))
+	}
+	if in := len(those(sights, func(s sight) bool { return follows(s, leader) })); 2*in <= len(sights)+1 {
+		return nothing("the leader %s is followed by too few to change the members: %s", leader.node, told(sights))
+	}
+	return nil
+}
+
+func follows(s, leader sight) bool {
+	return s.up && s.status.Term == leader.status.Term && (s.node == leader.node || s.status.Leader == leader.node)
+}
+
+// leaver is one who can be done without: a node that is down rather than one that is needed for the majority.
+func leaver(sights []sight, order []string) string {
+	alive := len(order)
+	if 2*(alive-1) > len(sights)-1 {
+		return order[0]
+	}
+	return those(sights, func(s sight) bool { return !s.up })[0]
+}
+
+func leave(ctx context.Context, c cluster.Cluster, node string) (history.Fault, error) {
+	fault := history.Fault{What: node + " leaves", Nodes: []string{node}}
+	err := c.(cluster.Members).Leave(ctx, node)
+	return witnessed(ctx, c, fault, node, false, err)
+}
+
+func join(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	fault := history.Fault{What: "a new node joins"}
+	node, err := c.(cluster.Members).Join(ctx)
+	if err == nil {
+		fault.What, fault.Nodes = node+" joins", []string{node}
+	}
+	return witnessed(ctx, c, fault, node, true, err)
+}
+
+// witnessed looks whether the leader counts the node among the members or not, as it should by now. A change that failed while no
+// majority could make it is no failure of the test.
+func witnessed(ctx context.Context, c cluster.Cluster, fault history.Fault, node string, present bool, failed error) (history.Fault, error) {
+	if failed != nil {
+		if err := changeable(look(ctx, c, c.Nodes())); err != nil {
+			return fault, fmt.Errorf("%w (%w)", err, failed)
+		}
+		return fault, fmt.Errorf("change the members: %w", failed)
+	}
+	led := false
+	fault.Held = await(ctx, c, probeBound, func() bool {
+		leader, ok := leaderOf(look(ctx, c, c.Nodes()))
+		if !ok {
+			fault.Probe = "status: nobody leads"
+			return false
+		}
+		led = true
+		fault.Probe = fmt.Sprintf("status of the leader %s: members %s", leader.node, list(leader.status.Members))
+		return slices.Contains(leader.status.Members, node) == present
+	})
+	if !fault.Held && !led {
+		return fault, nothing("%s, but the leader was lost before it could be asked", fault.What)
+	}
+	return fault, nil
+}
+
+// mendMembers lets nodes join or leave until there are as many as at the beginning. Who has been longest there leaves first, the leader last.
+func mendMembers(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	size := c.(cluster.Sizer).Size()
+	fault := history.Fault{What: "nothing to mend: as many members as at the beginning", Mended: true, Held: true}
+	for len(c.Nodes()) != size {
+		sights, err := quorate(ctx, c)
+		if err != nil {
+			return history.Fault{What: "change the members back", Mended: true}, err
+		}
+		if len(sights) < size {
+			fault, err = join(ctx, c)
+		} else {
+			fault, err = leave(ctx, c, eldest(sights))
+		}
+		fault.Mended = true
+		if err != nil || !fault.Held {
+			return fault, err
+		}
+	}
+	fault.Probe = "members: " + list(c.Nodes())
+	return fault, nil
+}
+
+func eldest(sights []sight) string {
+	leader, _ := leaderOf(sights)
+	order := without(those(sights, func(sight) bool { return true }), leader.node)
+	if 2*(len(those(sights, isUp))-1) > len(sights)-1 {
+		return order[0]
+	}
+	for _, s := range sights {
+		if !s.up {
+			return s.node
+		}
+	}
+	return order[0]
+}

@@ -1,0 +1,245 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+var partition = Nemesis{
+	Name: "partition",
+	Doc: "cuts links between nodes: one node or the leader off, two halves, a ring in which each sees another majority, " +
+		"a bridge between two halves, one node's outgoing or incoming links; clients still reach every node",
+	Can:   canCut,
+	Break: breakPartition,
+	Mend:  mendPartition,
+}
+
+func canCut(c cluster.Cluster) error {
+	if _, able := c.(cluster.Cutter); !able {
+		return errors.New("this cluster cannot cut links")
+	}
+	if len(c.Nodes()) < 2 {
+		return errors.New("a cluster of one node has no links")
+	}
+	return nil
+}
+
+// split is a planned partition.
+type split struct {
+	what  string
+	nodes []string // whom it hits
+	links []cluster.Link
+}
+
+// chooseSplit draws one. order is all nodes, shuffled, with the one that is aimed at in front; leader is empty where none is known.
+func chooseSplit(nodes, order []string, leader string, r *rand.Rand) split {
+	choice := r.IntN(12)
+	switch {
+	case choice < 2:
+		return isolate("cut", nodes, order[0])
+	case choice < 4:
+		return halves(nodes, order)
+	case choice < 6:
+		return ring(nodes, order)
+	case choice < 8:
+		return bridge(nodes, order)
+	case choice < 10:
+		return oneWay(nodes, order[0], r.IntN(2) == 0)
+	case leader != "":
+		return isolate("cut the leader", nodes, leader)
+	}
+	return isolate("cut", nodes, order[0])
+}
+
+// severed are both directions between each of a and each of b, in the order of the nodes.
+func severed(nodes, a, b []string) []cluster.Link {
+	return among(nodes, func(from, to string) bool {
+		return slices.Contains(a, from) && slices.Contains(b, to) || slices.Contains(b, from) && slices.Contains(a, to)
+	})
+}
+
+// among all links those that are to be cut, in the order of the nodes.
+func among(nodes []string, cut func(from, to string) bool) []cluster.Link {
+	var links []cluster.Link
+	for _, from := range nodes {
+		for _, to := range nodes {
+			if from != to && cut(from, to) {
+				links = append(links, cluster.Link{From: from, To: to})
+			}
+		}
+	}
+	return links
+}
+
+// inOrder are the chosen in the order of the nodes.
+func inOrder(nodes, chosen []string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return !slices.Contains(chosen, n) })
+}
+
+func without(nodes []string, one string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return n == one })
+}
+
+func isolate(verb string, nodes []string, one string) split {
+	rest := without(nodes, one)
+	return split{
+		what: fmt.Sprintf("%s %s | %s", verb, one, list(rest)), nodes: []string{one},
+		links: severed(nodes, []string{one}, rest),
+	}
+}
+
+// halves as equal as they can be; whoever is aimed at is in the smaller one.
+func halves(nodes, order []string) split {
+	half := len(order) / 2
+	a, b := inOrder(nodes, order[:half]), inOrder(nodes, order[half:])
+	return split{what: fmt.Sprintf("cut %s | %s", list(a), list(b)), nodes: a, links: severed(nodes, a, b)}
+}
+
+// ring: each node sees itself and its nearest neighbours, a majority, and no two nodes see the same. Of three nodes each with one
+// neighbour on both sides sees all, so there the ring is opened: a chain, whose ends see two.
+func ring(nodes, order []string) split {
+	n := len(order)
+	if n <= 3 {
+		return bridge(nodes, order)
+	}
+	reach := (n/2 + 1) / 2 // neighbours on each side: 1+2*reach > n/2
+	links := among(nodes, func(from, to string) bool {
+		apart := slices.Index(order, from) - slices.Index(order, to)
+		if apart < 0 {
+			apart = -apart
+		}
+		return min(apart, n-apart) > reach
+	})
+	if len(links) == 0 { // four nodes would see three of four with reach 1; no size from 4 on sees all, but a plan must cut something
+		return halves(nodes, order)
+	}
+	return split{
+		what:  fmt.Sprintf("majority ring %s, each sees %d on either side", list(order), reach),
+		nodes: nodes, links: links,
+	}
+}
+
+// bridge: two sides that see each other only through one node in the middle. Of two nodes there is no middle.
+func bridge(nodes, order []string) split {
+	if len(order) < 3 {
+		return halves(nodes, order)
+	}
+	half := (len(order) - 1) / 2
+	a, b := inOrder(nodes, order[1:1+half]), inOrder(nodes, order[1+half:])
+	return split{
+		what:  fmt.Sprintf("cut %s | %s, bridge %s", list(a), list(b), order[0]),
+		nodes: inOrder(nodes, order[1:]), links: severed(nodes, a, b),
+	}
+}
+
+func oneWay(nodes []string, one string, out bool) split {
+	rest := without(nodes, one)
+	if out {
+		return split{
+			what: fmt.Sprintf("cut %s > %s, one way", one, list(rest)), nodes: []string{one},
+			links: among(nodes, func(from, _ string) bool { return from == one }),
+		}
+	}
+	return split{
+		what: fmt.Sprintf("cut %s > %s, one way", list(rest), one), nodes: []string{one},
+		links: among(nodes, func(_, to string) bool { return to == one }),
+	}
+}
+
+func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	nodes := c.Nodes()
+	before := look(ctx, c, nodes)
+	alive := shuffled(before, r)
+	if len(alive) < 2 {
+		return history.Fault{What: "cut"}, nothing("no two live nodes to cut apart: %s", told(before))
+	}
+	// Those that are down come last: a cut between the dead alone would be none.
+	order := alive
+	for _, n := range nodes {
+		if !slices.Contains(alive, n) {
+			order = append(order, n)
+		}
+	}
+	leader, _ := leaderOf(before)
+	s := chooseSplit(nodes, order, leader.node, r)
+	fault := history.Fault{What: s.what, Nodes: s.nodes}
+	if err := c.(cluster.Cutter).Cut(ctx, s.links); err != nil {
+		return fault, fmt.Errorf("cut: %w", err)
+	}
+	seen, cut, probe, err := reach(ctx, c, s.links)
+	fault.Probe = probe
+	if err != nil {
+		return fault, err
+	}
+	if seen && cut == 0 {
+		return fault, nothing("no link that was cut has two live ends: %s", probe)
+	}
+	fault.Held = seen
+	return fault, nil
+}
+
+func mendPartition(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	fault := history.Fault{What: "heal all links", Mended: true}
+	if err := c.(cluster.Cutter).Cut(ctx, nil); err != nil {
+		return fault, fmt.Errorf("heal: %w", err)
+	}
+	seen, _, probe, err := reach(ctx, c, nil)
+	fault.Held, fault.Probe = seen, probe
+	return fault, err
+}
+
+// reach probes until the dead links are exactly those that were cut. Links of nodes that did not answer right before and right after the
+// probe are left out: a killed node's silence is no evidence either way. cut is how many of the links were probed so.
+func reach(ctx context.Context, c cluster.Cluster, links []cluster.Link) (seen bool, cut int, probe string, err error) {
+	seen = await(ctx, c, probeBound, func() bool {
+		before := those(look(ctx, c, c.Nodes()), isUp)
+		var dead []cluster.Link
+		dead, err = c.(cluster.Cutter).Reach(ctx)
+		if err != nil {
+			err = fmt.Errorf("probe links: %w", err)
+			return true
+		}
+		alive := those(look(ctx, c, remaining(c, before)), isUp)
+		got, want := within(dead, alive), within(links, alive)
+		cut = len(want)
+		probe = fmt.Sprintf("reach: %d of %d links between live nodes are dead", len(got), len(alive)*max(0, len(alive)-1))
+		if missing, extra := minus(want, got), minus(got, want); len(missing)+len(extra) > 0 {
+			probe += fmt.Sprintf("; alive though cut: %s; dead though not cut: %s", arrows(missing), arrows(extra))
+			return false
+		}
+		return true
+	})
+	return seen && err == nil, cut, probe, err
+}
+
+// within are the links whose both ends are alive.
+func within(links []cluster.Link, alive []string) []cluster.Link {
+	return slices.DeleteFunc(slices.Clone(links), func(l cluster.Link) bool {
+		return !slices.Contains(alive, l.From) || !slices.Contains(alive, l.To)
+	})
+}
+
+func minus(a, b []cluster.Link) []cluster.Link {
+	return slices.DeleteFunc(slices.Clone(a), func(l cluster.Link) bool { return slices.Contains(b, l) })
+}
+
+func arrows(links []cluster.Link) string {
+	if len(links) == 0 {
+		return "none"
+	}
+	var b strings.Builder
+	for i, l := range links {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(l.From + ">" + l.To)
+	}
+	return b.String()
+}

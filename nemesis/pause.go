@@ -1,0 +1,73 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+var pause = Nemesis{
+	Name:  "pause",
+	Doc:   "stops one node, a minority, a majority, all or the leader without its noticing, as SIGSTOP does; mended by letting all go on",
+	Can:   canPause,
+	Break: breakPause,
+	Mend:  mendPause,
+}
+
+func canPause(c cluster.Cluster) error {
+	if _, able := c.(cluster.Pauser); !able {
+		return errors.New("this cluster cannot pause a node")
+	}
+	return nil
+}
+
+func breakPause(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	pauser := c.(cluster.Pauser)
+	before := look(ctx, c, c.Nodes())
+	targets, what := aim(before, r)
+	fault := history.Fault{What: "pause " + what, Nodes: targets}
+	if len(targets) == 0 {
+		return fault, nothing("none to pause: %s", told(before))
+	}
+	fault.What = fmt.Sprintf("pause %s: %s", what, list(targets))
+	failed := each(c, targets, func(n string) error { return pauser.Pause(ctx, n) })
+	var after []sight
+	quiet := await(ctx, c, probeBound, func() bool {
+		after = look(ctx, c, remaining(c, targets))
+		return len(those(after, isUp)) == 0
+	})
+	fault.Probe = "status: " + told(after)
+	switch {
+	case len(those(after, isRefused)) == len(after):
+		return fault, nothing("all of %s have been killed meanwhile", list(targets))
+	case failed != nil && !quiet:
+		return fault, fmt.Errorf("pause: %w", failed)
+	}
+	fault.Held = quiet
+	return fault, nil
+}
+
+// mendPause leaves those that are down to whoever took them down.
+func mendPause(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	pauser := c.(cluster.Pauser)
+	before := look(ctx, c, c.Nodes())
+	still := those(before, isHanging)
+	fault := history.Fault{What: "resume " + list(still), Nodes: still, Mended: true}
+	if len(still) == 0 {
+		fault.What = "resume nobody: none was stopped"
+	}
+	if err := each(c, c.Nodes(), func(n string) error { return pauser.Resume(ctx, n) }); err != nil {
+		return fault, fmt.Errorf("resume: %w", err)
+	}
+	var after []sight
+	fault.Held = await(ctx, c, probeBound, func() bool {
+		after = look(ctx, c, c.Nodes())
+		return len(those(after, isHanging)) == 0
+	})
+	fault.Probe = "status: " + told(after)
+	return fault, nil
+}

@@ -1,0 +1,120 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+var transfer = Nemesis{
+	Name:  "transfer",
+	Doc:   "has the leader hand over to another node; nothing to mend",
+	Can:   canTransfer,
+	Break: breakTransfer,
+	Mend:  mendTransfer,
+}
+
+func canTransfer(c cluster.Cluster) error {
+	if _, able := c.(cluster.Transferer); !able {
+		return errors.New("this cluster cannot hand over leadership")
+	}
+	if len(c.Nodes()) < 2 {
+		return errors.New("a cluster of one node has nobody to hand over to")
+	}
+	return nil
+}
+
+const transferAttempts = 3
+
+// breakTransfer tries several heirs: a leader may give up on one that lags, which is no fault of the test.
+func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	fault := history.Fault{What: "transfer leadership"}
+	var old sight
+	for attempt := range transferAttempts {
+		before := look(ctx, c, c.Nodes())
+		leader, ok := leaderOf(before)
+		if !ok {
+			return fault, nothing("no node says that it leads: %s", told(before))
+		}
+		if attempt > 0 && changed(old, leader) {
+			break // late, but it came
+		}
+		old = leader
+		heirs := heirsOf(ctx, c, before, leader)
+		if len(heirs) == 0 {
+			return fault, nothing("nobody is in touch with the leader %s", leader.node)
+		}
+		heir := heirs[r.IntN(len(heirs))]
+		fault.What = fmt.Sprintf("transfer leadership from %s to %s", leader.node, heir)
+		fault.Nodes = []string{leader.node, heir}
+		err := c.(cluster.Transferer).Transfer(ctx, heir)
+		fault.Held = await(ctx, c, probeBound, func() bool {
+			now, ok := leaderOf(look(ctx, c, c.Nodes()))
+			if ok && changed(old, now) {
+				fault.Probe = fmt.Sprintf("status: %s leads term %d, after %s in term %d", now.node, now.status.Term, old.node, old.status.Term)
+				return true
+			}
+			fault.Probe = fmt.Sprintf("status: no new leader after %s in term %d", old.node, old.status.Term)
+			return err != nil
+		})
+		if fault.Held && err == nil {
+			return fault, nil
+		}
+		fault.Held = false
+		if err != nil {
+			fault.Probe += ": " + err.Error()
+		}
+	}
+	return settle(ctx, c, fault, old)
+}
+
+// settle judges a transfer that did not come about: with the leader out of touch or gone it could not.
+func settle(ctx context.Context, c cluster.Cluster, fault history.Fault, old sight) (history.Fault, error) {
+	sights := look(ctx, c, c.Nodes())
+	leader, ok := leaderOf(sights)
+	if !ok {
+		return fault, nothing("the leader %s was lost meanwhile: %s", old.node, told(sights))
+	}
+	if changed(old, leader) {
+		fault.Held = true
+		fault.Probe = fmt.Sprintf("status: %s leads term %d, after %s in term %d", leader.node, leader.status.Term, old.node, old.status.Term)
+		return fault, nil
+	}
+	if 2*(len(heirsOf(ctx, c, sights, leader))+1) <= len(sights) {
+		return fault, nothing("the leader %s is out of touch with a majority", leader.node)
+	}
+	return fault, nil
+}
+
+func changed(old, now sight) bool {
+	return now.node != old.node && now.status.Term > old.status.Term
+}
+
+// heirsOf are the followers of the leader's term that answer and, where the cluster can tell, whose links with it carry.
+func heirsOf(ctx context.Context, c cluster.Cluster, sights []sight, leader sight) []string {
+	var dead []cluster.Link
+	if cutter, able := c.(cluster.Cutter); able {
+		if links, err := cutter.Reach(ctx); err == nil {
+			dead = links
+		}
+	}
+	return those(sights, func(s sight) bool {
+		apart := false
+		for _, l := range dead {
+			apart = apart || l.From == s.node && l.To == leader.node || l.From == leader.node && l.To == s.node
+		}
+		return s.up && !apart && s.node != leader.node && s.status.Role == "follower" && s.status.Term == leader.status.Term
+	})
+}
+
+func mendTransfer(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
+	fault := history.Fault{What: "nothing to mend: whoever leads may go on", Mended: true, Held: true, Probe: "status: nobody leads at present"}
+	if leader, ok := leaderOf(look(ctx, c, c.Nodes())); ok {
+		fault.Probe = fmt.Sprintf("status: %s leads term %d", leader.node, leader.status.Term)
+	}
+	return fault, nil
+}
