@@ -171,21 +171,32 @@ func judgeClock(before sight, after []sight, s cluster.Skew) (bool, string) {
 			d := wallShift(before, a)
 			low, high = min(low, d), max(high, d)
 		}
-		return (high-low).Abs() >= s.Wall.Abs()/2, fmt.Sprintf("wall clock off by %v to %v", low, high)
+		return (high - low).Abs() >= s.Wall.Abs()/2, fmt.Sprintf("wall clock off by %v to %v", low, high)
 	case s.Wall != 0:
 		d := wallShift(before, last)
-		return near(d.Seconds(), s.Wall.Seconds()), fmt.Sprintf("wall clock moved by %v", d)
+		return near(d.Seconds(), s.Wall.Seconds(), slack(before, last)), fmt.Sprintf("wall clock moved by %v", d)
 	case s.Mono != 0:
 		d := monoShift(before, last)
-		return near(d.Seconds(), s.Mono.Seconds()), fmt.Sprintf("monotonic clock moved by %v", d)
+		return near(d.Seconds(), s.Mono.Seconds(), slack(before, last)), fmt.Sprintf("monotonic clock moved by %v", d)
 	}
 	wall, mono := rates(after[0], last)
-	return near(wall, s.WallRate) && near(mono, s.MonoRate), fmt.Sprintf("rate of the wall clock %.2f, of the monotonic clock %.2f", 1+wall, 1+mono)
+	spread := slack(after[0], last) / (last.at() - after[0].at()).Seconds()
+	return near(wall, s.WallRate, spread) && near(mono, s.MonoRate, spread), fmt.Sprintf("rate of the wall clock %.2f, of the monotonic clock %.2f", 1+wall, 1+mono)
 }
 
-// near allows for natural drift and for the time that an answer takes.
-func near(got, want float64) bool {
-	return math.Abs(got-want) <= tolerance*math.Abs(want)+naturalRate
+// near allows for natural drift and for what the measurement itself leaves open, but never so much that nothing at all would do: then
+// nothing can be said, and that is not near.
+func near(got, want, open float64) bool {
+	allowed := tolerance*math.Abs(want) + open
+	if want == 0 {
+		return math.Abs(got) <= naturalRate+open
+	}
+	return allowed < math.Abs(want) && math.Abs(got-want) <= allowed
+}
+
+// slack is how far, in seconds, the difference of two readings may be off for the time that the answers took.
+func slack(a, b sight) float64 {
+	return (a.seen - a.asked + b.seen - b.asked).Seconds() / 2
 }
 
 // at is the moment of the World at which a node most probably read its clocks.
@@ -223,8 +234,8 @@ func mendClock(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	return fault, nil
 }
 
-// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second. A node that was
-// restarted within it counts for nothing.
+// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second. For a node that is
+// restarted within it they do not; the next try will tell.
 func steady(ctx context.Context, c cluster.Cluster) (bool, string) {
 	const steps = 4
 	series := [][]sight{look(ctx, c, c.Nodes())}
@@ -247,7 +258,8 @@ func steady(ctx context.Context, c cluster.Cluster) (bool, string) {
 		compared++
 		for i := range own[1:] {
 			wall, mono := rates(own[i], own[i+1])
-			if !near(wall, 0) || !near(mono, 0) {
+			spread := slack(own[i], own[i+1]) / (own[i+1].at() - own[i].at()).Seconds()
+			if !near(wall, 0, spread) || !near(mono, 0, spread) {
 				ok = false
 				probe += fmt.Sprintf("; %s: rate of the wall clock %.2f, of the monotonic clock %.2f", first.node, 1+wall, 1+mono)
 			}
