@@ -50,6 +50,13 @@ func (r *run) torment(n nemesis.Nemesis, faults []Fault) {
 func (r *run) broken(n nemesis.Nemesis, f Fault) {
 	asked := r.Cluster.Now()
 	fault, err := n.Break(r.last, r.Cluster, Stream(f.Draw, n.Name))
+	if errors.Is(err, nemesis.ErrNothing) {
+		// No fault, and nothing that the run was to stand: with all nodes down already there is nobody to kill.
+		r.Recorder.Record(history.Op{
+			Process: history.Nemesis, Kind: history.Info, Note: fmt.Sprintf("F%d %s: %v", f.ID, n.Name, err),
+		})
+		return
+	}
 	if err != nil {
 		fault.Held, fault.Probe = false, "failed: "+err.Error()
 	}
@@ -62,10 +69,19 @@ func (r *run) broken(n nemesis.Nemesis, f Fault) {
 	})
 }
 
+func (r *run) storming() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.phase == history.PhaseStorm
+}
+
 // mended undoes what a nemesis has done and records it as the end of each of its faults.
 func (r *run) mended(n nemesis.Nemesis) {
 	asked := r.Cluster.Now()
 	undone, err := n.Mend(r.last, r.Cluster)
+	if errors.Is(err, nemesis.ErrNothing) && r.storming() {
+		return // not possible while other faults last; the faults stay open until the end of the storm mends everything
+	}
 	if err != nil {
 		undone.Held, undone.Probe = false, "failed: "+err.Error()
 	}
