@@ -157,7 +157,7 @@ func (c *Cluster) ignite(n *node) (*process, error) {
 	n.log.begin()
 	p, err := launch(c.spawner, c.config.Binary, args, n.log, func(end string) {
 		if !n.taken() {
-			c.violation("%s died by itself with %s; the end of its log:\n%s", n.name, end, strings.Join(n.log.tail(), "\n"))
+			c.violation("%s died by itself with %s; the end of its log:\n%s", n.name, end, strings.Join(n.log.ending(), "\n"))
 		}
 	})
 	if err != nil {
@@ -181,7 +181,7 @@ func mix(numbers ...uint64) uint64 {
 
 // taken tells whether the last life ended because somebody else had the port.
 func (n *node) taken() bool {
-	return slices.ContainsFunc(n.log.tail(), func(line string) bool {
+	return slices.ContainsFunc(n.log.ending(), func(line string) bool {
 		return strings.Contains(line, syscall.EADDRINUSE.Error())
 	})
 }
@@ -200,7 +200,7 @@ func (c *Cluster) ready(ctx context.Context, n *node, p *process) error {
 		select {
 		case <-poll.C:
 		case <-p.done:
-			return fmt.Errorf("it ended with %s: %s", p.ending(), strings.Join(n.log.tail(), " | "))
+			return fmt.Errorf("it ended with %s: %s", p.ending(), strings.Join(n.log.ending(), " | "))
 		case <-bound.Done():
 			return fmt.Errorf("no answer within %v: %w", startBound, err)
 		}

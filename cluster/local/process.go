@@ -137,12 +137,16 @@ func (p *process) ending() string {
 type journal struct {
 	now func() time.Duration
 
-	mu   sync.Mutex
-	file *os.File
-	last []string // the end of it, for the report of an unexpected death
+	mu    sync.Mutex
+	file  *os.File
+	cause []string // from a panic on: a long trace of goroutines follows what matters
+	last  []string // the end of it, for the report of an unexpected death
 }
 
-const lastLines = 8
+const (
+	lastLines  = 20
+	causeLines = 12
+)
 
 func newJournal(path string, now func() time.Duration) (*journal, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -156,7 +160,7 @@ func newJournal(path string, now func() time.Duration) (*journal, error) {
 func (j *journal) begin() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.last = nil
+	j.cause, j.last = nil, nil
 }
 
 // line writes one line, stamped. A full disk must not stop a node's output from being read, so errors end here.
@@ -164,6 +168,12 @@ func (j *journal) line(s string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	fmt.Fprintf(j.file, "%12.6f %s\n", j.now().Seconds(), s)
+	if len(j.cause) > 0 || strings.HasPrefix(s, "panic:") || strings.HasPrefix(s, "fatal error:") {
+		if len(j.cause) < causeLines {
+			j.cause = append(j.cause, s)
+			return
+		}
+	}
 	j.last = append(j.last, s)
 	if len(j.last) > lastLines {
 		j.last = slices.Delete(j.last, 0, len(j.last)-lastLines)
@@ -184,9 +194,13 @@ func (j *journal) copy(r io.Reader) {
 	}
 }
 
-func (j *journal) tail() []string {
+// ending is what of this life's output says why it ended.
+func (j *journal) ending() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(j.cause) > 0 {
+		return slices.Clone(j.cause)
+	}
 	return slices.Clone(j.last)
 }
 

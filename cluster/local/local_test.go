@@ -1,0 +1,355 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"assize/cluster"
+)
+
+func TestKillAndRestart(t *testing.T) {
+	c, _ := newTown(t, 3)
+	if got, want := c.Nodes(), []string{"n1", "n2", "n3"}; !slices.Equal(got, want) {
+		t.Fatalf("nodes %v, want %v", got, want)
+	}
+	first := heard(t, c, "n2").Pid
+	for range 2 { // idempotent
+		if err := c.Kill(t.Context(), "n2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Status(t.Context(), "n2"); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("status of a killed node: %v, want it refused", err)
+	}
+	if _, err := c.Status(t.Context(), "n1"); err != nil {
+		t.Errorf("the others were not killed: %v", err)
+	}
+	for range 2 {
+		if err := c.Start(t.Context(), "n2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if second := heard(t, c, "n2").Pid; second == first {
+		t.Errorf("process %d outlived its killing", first)
+	}
+	if v := c.Violations(); len(v) > 0 {
+		t.Errorf("a node that was killed is no violation: %q", v)
+	}
+	b, err := os.ReadFile(filepath.Join(c.config.Dir, "nodes", "n2", "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(regexp.MustCompile(`(?m)^ *\d+\.\d{6} serving$`).FindAll(b, -1)); got != 2 {
+		t.Errorf("%d stamped lines say that it serves, want 2:\n%s", got, b)
+	}
+}
+
+func TestUnknownNodeIsRefused(t *testing.T) {
+	c, _ := newTown(t, 1)
+	if _, err := c.Status(t.Context(), "n7"); !errors.Is(err, cluster.ErrRefused) || !errors.Is(err, cluster.ErrNotDone) {
+		t.Errorf("status of a stranger: %v", err)
+	}
+}
+
+func TestNodeThatDiesByItselfIsAViolation(t *testing.T) {
+	c, _ := newTown(t, 2)
+	address, _ := c.Address("n1")
+	var none string
+	if err := ask(t.Context(), address, "die", &none); err == nil {
+		t.Fatal("it answered instead of dying")
+	}
+	var v []string
+	until(t, c, "violation", func() bool {
+		v = c.Violations()
+		return len(v) > 0
+	})
+	if len(v) != 1 || !strings.Contains(v[0], "n1 died by itself with exit status 3") || !strings.Contains(v[0], "last words") {
+		t.Errorf("violations %q", v)
+	}
+	if again := c.Violations(); len(again) > 0 {
+		t.Errorf("told twice: %q", again)
+	}
+	if err := c.Start(t.Context(), "n1"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNodeWhosePortIsTakenGetsAnother(t *testing.T) {
+	c, _ := newTown(t, 2)
+	if err := c.Kill(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := c.node("n1")
+	peer, _ := n.addresses()
+	l, err := net.Listen("tcp", peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := c.Start(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := n.addresses(); now == peer {
+		t.Errorf("still at %s", peer)
+	}
+	say(t, c, "n2", "n1", "found you")
+	until(t, c, "word to the node at its new port", func() bool { return slices.Contains(heard(t, c, "n1").Got, "found you") })
+	if v := c.Violations(); len(v) > 0 {
+		t.Errorf("a taken port is no violation: %q", v)
+	}
+}
+
+func TestNodeThatCannotStartIsAnError(t *testing.T) {
+	w := &town{}
+	system := w.system()
+	system.Args = func(cluster.Node) []string { return []string{"node", "-id", "rubbish"} }
+	dir := t.TempDir()
+	c, err := New(t.Context(), Config{System: system, Dir: dir, Nodes: 1})
+	if err == nil {
+		c.Close()
+		t.Fatal("started")
+	}
+	if !strings.Contains(err.Error(), "start n1") || !strings.Contains(err.Error(), "invalid value") {
+		t.Errorf("error without the node or its words: %v", err)
+	}
+	if _, err := New(t.Context(), Config{System: w.system(), Dir: dir, Nodes: 1, Binary: filepath.Join(dir, "none")}); err == nil {
+		t.Error("started without a binary")
+	}
+	if _, err := New(t.Context(), Config{System: w.system(), Dir: dir}); err == nil {
+		t.Error("started without nodes")
+	}
+}
+
+func TestMembersJoinWithNewIDsAndLeaveForGood(t *testing.T) {
+	c, w := newTown(t, 3)
+	name, err := c.Join(t.Context())
+	if err != nil || name != "n4" {
+		t.Fatalf("join: %q, %v", name, err)
+	}
+	say(t, c, "n1", "n4", "welcome")
+	say(t, c, "n4", "n2", "thanks")
+	until(t, c, "word to the new node", func() bool { return slices.Contains(heard(t, c, "n4").Got, "welcome") })
+	until(t, c, "word from the new node", func() bool { return slices.Contains(heard(t, c, "n2").Got, "thanks") })
+	if err := c.Leave(t.Context(), "n4"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context(), "n4"); err == nil {
+		t.Error("started a node that has left")
+	}
+	if name, err = c.Join(t.Context()); err != nil || name != "n5" {
+		t.Errorf("join: %q, %v; ids are never used again", name, err)
+	}
+	if got, want := c.Nodes(), []string{"n1", "n2", "n3", "n5"}; !slices.Equal(got, want) {
+		t.Errorf("nodes %v, want %v", got, want)
+	}
+	if dead, err := c.Reach(t.Context()); err != nil || len(dead) > 0 {
+		t.Errorf("dead links %v, %v", dead, err)
+	}
+	if got, want := w.asked, []string{"join 4", "leave 4", "join 5"}; !slices.Equal(got, want) {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+	b, err := os.ReadFile(filepath.Join(c.config.Dir, "nodes", "n1", "data", "peers.json"))
+	if err != nil || strings.Contains(string(b), `"4"`) || !strings.Contains(string(b), `"5"`) {
+		t.Errorf("peers of n1: %s, %v", b, err)
+	}
+	if c.Size() != 3 {
+		t.Errorf("size %d, want that of the beginning", c.Size())
+	}
+}
+
+// A join whose answer never came may commit later, so its node must be there.
+func TestJoinInDoubtIsTakenUpAgain(t *testing.T) {
+	c, w := newTown(t, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.config.System.Join = func(_ context.Context, address string, id int, _ string) error {
+		cancel()
+		return errors.Join(errors.New("no answer"), w.request("join", address, id))
+	}
+	if name, err := c.Join(ctx); err == nil {
+		t.Fatalf("%s joined", name)
+	}
+	if got := c.Nodes(); len(got) != 3 {
+		t.Errorf("nodes %v, want the first three", got)
+	}
+	say(t, c, "n1", "n4", "are you there")
+	if dead, err := c.Reach(t.Context()); err != nil || len(dead) > 0 {
+		t.Errorf("dead links %v, %v", dead, err)
+	}
+	if name, err := c.Join(t.Context()); err != nil || name != "n4" {
+		t.Errorf("second try: %q, %v; want the same node", name, err)
+	}
+	if got, want := w.asked, []string{"join 4"}; !slices.Equal(got, want) {
+		t.Errorf("asked %q, want %q: the members show that it has joined", got, want)
+	}
+}
+
+// An isolated leader counts a node that nobody else counts.
+func TestOneWitnessSettlesNoMembership(t *testing.T) {
+	c, _ := newTown(t, 3)
+	lone, _ := c.Address("n1")
+	c.config.System.Status = func(_ context.Context, address string) (cluster.Status, error) {
+		if address == lone {
+			return cluster.Status{Role: "leader", Term: 2, Members: []string{"n1", "n2", "n3", "n4"}}, nil
+		}
+		return cluster.Status{Role: "follower", Term: 2, Members: []string{"n1", "n2", "n3"}}, nil
+	}
+	if c.settled(t.Context(), "n4", true) {
+		t.Error("settled by the leader's word alone")
+	}
+	if c.settled(t.Context(), "n3", false) {
+		t.Error("n3 has not left")
+	}
+	if !c.settled(t.Context(), "n3", true) {
+		t.Error("all count n3")
+	}
+}
+
+func TestTransferAsksTheLeader(t *testing.T) {
+	c, w := newTown(t, 3)
+	w.mu.Lock()
+	w.leader, _ = c.Address("n2")
+	w.mu.Unlock()
+	var at string
+	c.config.System.Transfer = func(_ context.Context, address string, to int) error {
+		at = fmt.Sprintf("%s to %d", address, to)
+		return nil
+	}
+	if err := c.Transfer(t.Context(), "n3"); err != nil {
+		t.Fatal(err)
+	}
+	if want := w.leader + " to 3"; at != want {
+		t.Errorf("asked %s, want %s", at, want)
+	}
+	w.mu.Lock()
+	w.leader = "nobody"
+	w.mu.Unlock()
+	if err := c.Transfer(t.Context(), "n3"); !errors.Is(err, errNoLeader) {
+		t.Errorf("without a leader: %v", err)
+	}
+}
+
+func TestQuorumIsMendedAndAllElseBroken(t *testing.T) {
+	c, _ := newTown(t, 5)
+	for _, n := range []string{"n1", "n2", "n3", "n4"} {
+		if err := c.Kill(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Cut(t.Context(), []cluster.Link{{From: "n1", To: "n2"}, {From: "n2", To: "n3"}, {From: "n5", To: "n4"}}); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := c.MendQuorum(t.Context(), 7)
+	if err != nil || len(kept) != 3 || !slices.IsSorted(kept) {
+		t.Fatalf("kept %v, %v", kept, err)
+	}
+	for _, n := range c.Nodes() {
+		_, err := c.Status(t.Context(), n)
+		if got, want := err == nil, slices.Contains(kept, n); got != want {
+			t.Errorf("%s answers: %v, want %v", n, got, want)
+		}
+	}
+	// Started again, the others are still cut off.
+	for _, n := range c.Nodes() {
+		if err := c.Start(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dead, err := c.Reach(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []cluster.Link
+	for _, from := range c.Nodes() {
+		for _, to := range c.Nodes() {
+			if from != to && !(slices.Contains(kept, from) && slices.Contains(kept, to)) {
+				want = append(want, cluster.Link{From: from, To: to})
+			}
+		}
+	}
+	if !slices.Equal(dead, want) {
+		t.Errorf("dead links %v, want %v", dead, want)
+	}
+	other := false
+	for draw := range uint64(8) {
+		again, err := c.MendQuorum(t.Context(), draw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other = other || !slices.Equal(again, kept)
+	}
+	if !other {
+		t.Errorf("every draw keeps %v", kept)
+	}
+}
+
+func TestInterruptWakesSleepers(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &town{members: []string{"n1"}}
+	c, err := New(ctx, Config{System: w.system(), Dir: t.TempDir(), Nodes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Go(func() { c.Sleep(1 << 62) })
+	c.Go(cancel)
+	c.Wait()
+	c.Sleep(1 << 62) // returns, too, else the test never ends
+}
+
+// Behind the panic comes a trace of all goroutines, longer than any end of the log.
+func TestJournalRemembersThePanic(t *testing.T) {
+	c := &Cluster{}
+	j, err := newJournal(filepath.Join(t.TempDir(), "server.log"), c.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	j.line("all is well")
+	j.line("panic: log 7 is behind commit 9")
+	for range 100 {
+		j.line("goroutine 1 [running]:")
+	}
+	if got := j.ending(); len(got) != causeLines || got[0] != "panic: log 7 is behind commit 9" {
+		t.Errorf("ending %q", got)
+	}
+	j.begin()
+	j.line("next life")
+	if got := j.ending(); len(got) != 1 || got[0] != "next life" {
+		t.Errorf("ending %q, want that of the next life", got)
+	}
+}
+
+func TestJournalBreaksLongLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.log")
+	c := &Cluster{}
+	j, err := newJournal(path, c.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.copy(io.MultiReader(strings.NewReader("one\r\ntwo\n"), strings.NewReader(strings.Repeat("x", 200<<10)), strings.NewReader("\nend")))
+	if err := j.close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Count(string(b), "x"), 200<<10; got != want {
+		t.Errorf("%d bytes of the long line, want %d", got, want)
+	}
+	if got, want := strings.Count(string(b), "\n"), 2+4+1; got != want {
+		t.Errorf("%d lines, want %d", got, want)
+	}
+	if tail := j.ending(); tail[len(tail)-1] != "end" || tail[0] != "one" {
+		t.Errorf("tail begins %q and ends %q", tail[0], tail[len(tail)-1])
+	}
+}

@@ -1,0 +1,152 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"assize/cluster"
+)
+
+func TestPausedNodeHangsAndGoesOn(t *testing.T) {
+	c, _ := newTown(t, 2)
+	pid := heard(t, c, "n1").Pid
+	for range 2 {
+		if err := c.Pause(t.Context(), "n1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if state, err := stateOf(pid); err != nil || state != 'T' {
+		t.Errorf("process state %c, %v, want stopped", state, err)
+	}
+	if _, err := c.Status(t.Context(), "n1"); err == nil || errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("status of a stopped node: %v, want a time-out", err)
+	}
+	for range 2 {
+		if err := c.Resume(t.Context(), "n1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := heard(t, c, "n1").Pid; got != pid {
+		t.Errorf("process %d, want the same as before, %d", got, pid)
+	}
+	// Kill ends stopped ones, too, and the next life is not stopped.
+	if err := c.Pause(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kill(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pause(t.Context(), "n1"); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("pause of a node that is down: %v", err)
+	}
+	if err := c.Resume(t.Context(), "n1"); err != nil {
+		t.Errorf("resume of a node that is down: %v", err)
+	}
+	if err := c.Start(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if v := c.Violations(); len(v) > 0 {
+		t.Errorf("violations %q", v)
+	}
+}
+
+func TestCloseLeavesNoProcess(t *testing.T) {
+	c, _ := newTown(t, 3)
+	var pids []int
+	for _, n := range c.Nodes() {
+		pids = append(pids, heard(t, c, n).Pid)
+	}
+	if err := c.Pause(t.Context(), "n2"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, pid := range pids {
+		if lives(pid) {
+			t.Errorf("process %d is left", pid)
+		}
+	}
+	if err := c.Start(t.Context(), "n1"); err == nil {
+		t.Error("started a node of a closed cluster")
+	}
+}
+
+// lives: a zombie does not.
+func lives(pid int) bool {
+	state, err := stateOf(pid)
+	return err == nil && state != 'Z' && state != 'X'
+}
+
+// runController starts a cluster, tells its processes and waits for its own end.
+func runController(dir string) int {
+	w := &town{}
+	c, err := New(context.Background(), Config{System: w.system(), Dir: dir, Nodes: 3})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if err := c.Pause(context.Background(), "n3"); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, n := range c.members() {
+		fmt.Println(n.process.cmd.Process.Pid)
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+func TestKilledControllerLeavesNoProcess(t *testing.T) {
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	controller := exec.Command(own, "controller", t.TempDir())
+	controller.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := controller.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSpawner()
+	defer s.close()
+	if err := s.start(controller); err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+		var pid int
+		if _, err := fmt.Sscan(lines.Text(), &pid); err != nil {
+			t.Errorf("controller says %q", lines.Text())
+		}
+		pids = append(pids, pid)
+	}
+	if len(pids) != 3 {
+		t.Fatalf("processes %v, want three", pids)
+	}
+	for _, pid := range pids {
+		if !lives(pid) {
+			t.Errorf("process %d is gone too early", pid)
+		}
+	}
+	if err := controller.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := controller.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("controller ended with %v", err)
+	}
+	clock, _ := newTown(t, 1)
+	for _, pid := range pids {
+		until(t, clock, fmt.Sprintf("end of process %d", pid), func() bool { return !lives(pid) })
+	}
+}
