@@ -48,6 +48,8 @@ type Operation struct {
 	KeysOnly bool
 	Count    bool // only the count
 	Previous bool // return what was there before (put, delete)
+	Keep     bool // put the value that is there; refuse the transaction where the key is missing
+	Exists   bool // put; refuse the transaction where the key is missing
 }
 
 // CommandKind says what a client asks for.
@@ -117,6 +119,7 @@ type Result struct {
 	Reason    string
 	Succeeded bool  // Compare held
 	Revision  int64 // of the store when it was executed
+	Oldest    int64 // with Compacted: the least revision that can still be asked for
 	Term      uint64
 	Index     uint64 // log index of a write; applied index of a read
 	Responses []Response
