@@ -37,7 +37,9 @@ func (r *run) torment(n nemesis.Nemesis, faults []Fault) {
 		if !r.pause(r.began + f.At) {
 			return
 		}
-		r.broken(n, f)
+		if !r.broken(n, f) {
+			continue
+		}
 		if !r.pause(r.Cluster.Now() + f.For) {
 			return
 		}
@@ -46,18 +48,17 @@ func (r *run) torment(n nemesis.Nemesis, faults []Fault) {
 }
 
 // broken carries out one planned fault and records it. An attempt that failed is recorded as a fault that did not take hold: a run that was
-// to stand it has not stood it.
-func (r *run) broken(n nemesis.Nemesis, f Fault) {
+// to stand it has not stood it. Where there was nothing to do (false) the history says so in words, and there is no fault.
+func (r *run) broken(n nemesis.Nemesis, f Fault) bool {
 	asked := r.Cluster.Now()
 	fault, err := n.Break(r.last, r.Cluster, Stream(f.Draw, n.Name))
-	if errors.Is(err, nemesis.ErrNothing) {
-		// No fault, and nothing that the run was to stand: with all nodes down already there is nobody to kill.
-		r.Recorder.Record(history.Op{
-			Process: history.Nemesis, Kind: history.Info, Note: fmt.Sprintf("F%d %s: %v", f.ID, n.Name, err),
-		})
-		return
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, nemesis.ErrNothing):
+		r.Recorder.Record(history.Op{Process: history.Nemesis, Kind: history.Info, Note: fmt.Sprintf("F%d %s: %v", f.ID, n.Name, err)})
+		// What it did before another fault overtook it must not outlast it.
+		r.mended(n)
+		return false
+	case err != nil:
 		fault.Held, fault.Probe = false, "failed: "+err.Error()
 	}
 	fault.ID, fault.Name, fault.Mended = f.ID, n.Name, false
@@ -67,6 +68,7 @@ func (r *run) broken(n nemesis.Nemesis, f Fault) {
 	r.Recorder.Record(history.Op{
 		Process: history.Nemesis, Kind: history.Info, Fault: &fault, Note: fmt.Sprintf("asked at %.3f s", asked.Seconds()),
 	})
+	return true
 }
 
 func (r *run) storming() bool {
@@ -101,13 +103,11 @@ func (r *run) mended(n nemesis.Nemesis) {
 	}
 }
 
-// mend everything: each nemesis its own, and then all that a cluster can have broken at all, for the quorum's sake nodes were taken
-// down and links cut that no nemesis knows of.
-func (r *run) mend() error {
+// mend everything: first all that a cluster can have broken at all, since for the quorum's sake nodes were taken down and links cut that no
+// nemesis knows of, and since members can be changed only by a cluster that answers; then each nemesis its own. What cannot be mended is on
+// record: the node has no last words.
+func (r *run) mend() {
 	r.enter(history.PhaseMend, "")
-	for _, n := range r.Nemeses {
-		r.mended(n)
-	}
 	var errs []error
 	if c, able := r.Cluster.(cluster.Cutter); able {
 		errs = append(errs, c.Cut(r.last, nil))
@@ -118,8 +118,12 @@ func (r *run) mend() error {
 		}
 		errs = append(errs, r.Cluster.Start(r.last, node))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("mend everything: %w", err)
+	for _, err := range errs {
+		if err != nil {
+			r.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info, Note: "mend everything: " + err.Error()})
+		}
 	}
-	return nil
+	for _, n := range r.Nemeses {
+		r.mended(n)
+	}
 }

@@ -99,9 +99,7 @@ func Run(ctx context.Context, s Setup) error {
 	if err := r.quorum(); err != nil {
 		return err
 	}
-	if err := r.mend(); err != nil {
-		return err
-	}
+	r.mend()
 	note := ""
 	if !r.settle() {
 		note = fmt.Sprintf("the nodes did not agree on a leader and a state within %v", r.patience())

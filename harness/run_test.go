@@ -390,3 +390,25 @@ func TestProgressAndSamples(t *testing.T) {
 		t.Errorf("samples %v", samples)
 	}
 }
+
+func TestNothingToDoIsNoFault(t *testing.T) {
+	mended := 0
+	ops, _ := trial(t, withFaults(plan()), func(f *fake, s *Setup) {
+		n := killer()
+		mend := n.Mend
+		n.Break = func(context.Context, cluster.Cluster, *rand.Rand) (history.Fault, error) {
+			return history.Fault{}, fmt.Errorf("all are down: %w", nemesis.ErrNothing)
+		}
+		n.Mend = func(ctx context.Context, c cluster.Cluster) (history.Fault, error) { mended++; return mend(ctx, c) }
+		s.Nemeses = []nemesis.Nemesis{n}
+	})
+	said := 0
+	for _, op := range ops {
+		if op.Process == history.Nemesis && strings.Contains(op.Note, "kill: all are down") {
+			said++
+		}
+	}
+	if got := faultEvents(ops); len(got) != 0 || said != 2 || mended != 3 {
+		t.Errorf("fault events %q, %d notes, mended %d times; want none, 2, 3", got, said, mended)
+	}
+}
