@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"assize/machine"
+)
+
+// batchEvents are stepped at most before their effects go on their way.
+const batchEvents = 1024
+
+// host is a node at work. Its owner alone steps the machine; its outlet makes effects durable and lets them out.
+type host struct {
+	config    Config
+	machine   machine.Machine // the owner's
+	journal   *journal
+	told      machine.Status // the owner's: what the journal has told of
+	outlet    *outlet
+	inbox     *inbox
+	desk      *desk
+	transport *transport
+	counts    *counts
+	work      sync.WaitGroup
+
+	status   atomic.Pointer[machine.Status]
+	revision revision
+
+	once   sync.Once
+	failed chan struct{} // closed by the first failure
+	err    error
+}
+
+func newHost(c Config, m machine.Machine, d disk, j *journal) *host {
+	n := new(counts)
+	h := &host{config: c, machine: m, journal: j, counts: n, inbox: newInbox(), failed: make(chan struct{})}
+	h.desk = newDesk(c.Outstanding, h.inbox, n)
+	h.transport = newTransport(c, h.inbox, n, j)
+	h.outlet = newOutlet(d, n, h.release)
+	s := m.Status()
+	h.status.Store(&s)
+	h.revision.set(s.Revision)
+	h.tell(s)
+	return h
+}
+
+// own is the owner's loop: take what has arrived, read the clocks, step.
+func (h *host) own(ctx context.Context) {
+	ticker := time.NewTicker(h.config.Options.Tick)
+	defer ticker.Stop()
+	var batch []machine.Event
+	for {
+		batch = batch[:0]
+		more := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			batch = append(batch, machine.Event{})
+			batch, more = h.inbox.take(batch, batchEvents)
+		case <-h.inbox.filled:
+			batch, more = h.inbox.take(batch, batchEvents)
+		}
+		if more {
+			h.inbox.again() // a tick that is due comes in between
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		if err := h.outlet.put(h.step(batch)); err != nil {
+			h.fail(err)
+			return
+		}
+		clear(batch)
+	}
+}
+
+// step steps a batch. The clocks are read when all of it has arrived: a lease that is found valid then was valid after each request had come.
+func (h *host) step(batch []machine.Event) *effects {
+	wall, mono := h.config.Clock.Read()
+	e := h.outlet.blank()
+	for i := range batch {
+		batch[i].Wall, batch[i].Mono = wall, mono
+		e.add(h.machine.Step(batch[i]))
+	}
+	e.events = len(batch)
+	e.status = h.machine.Status()
+	h.tell(e.status)
+	h.counts.batches.Add(1)
+	h.counts.events.Add(uint64(len(batch)))
+	return e
+}
+
+// release lets effects out that are durable. One goroutine at a time, in the order of the steps.
+func (h *host) release(e *effects) {
+	s := e.status
+	h.status.Store(&s)
+	for i := range e.send {
+		h.transport.send(e.send[i])
+	}
+	h.revision.set(s.Revision)
+	h.desk.answer(e.reply)
+}
+
+// writeOut is the loop of the goroutine that writes to the disk.
+func (h *host) writeOut() {
+	if err := h.outlet.run(); err != nil {
+		h.fail(err)
+	}
+}
+
+// fail stops the node; the first error is the reason.
+func (h *host) fail(err error) {
+	h.once.Do(func() {
+		h.err = err
+		close(h.failed)
+	})
+}
+
+// failure returns what has stopped the node, nil if nothing has.
+func (h *host) failure() error {
+	select {
+	case <-h.failed:
+		return h.err
+	default:
+		return nil
+	}
+}
+
+var errStopping = errors.New("the connection has ended or the node is stopping")
+
+// revision of the store, and who waits for the next.
+type revision struct {
+	mu    sync.Mutex
+	value int64
+	newer chan struct{} // nil: nobody has asked since value is what it is
+}
+
+func (r *revision) set(v int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v == r.value {
+		return
+	}
+	r.value = v
+	if r.newer != nil {
+		close(r.newer)
+		r.newer = nil
+	}
+}
+
+func (r *revision) get() (int64, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.newer == nil {
+		r.newer = make(chan struct{})
+	}
+	return r.value, r.newer
+}
+
+// Status, Clocks, Counters and Applied are etcd.Host's.
+
+func (h *host) Status() machine.Status { return *h.status.Load() }
+
+func (h *host) Clocks() (time.Time, time.Duration) { return h.config.Clock.Read() }
+
+func (h *host) Counters() map[string]uint64 { return h.counts.values() }
+
+func (h *host) Applied() (int64, <-chan struct{}) { return h.revision.get() }
