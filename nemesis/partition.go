@@ -117,9 +117,6 @@ func ring(nodes, order []string) split {
 		}
 		return min(apart, n-apart) > reach
 	})
-	if len(links) == 0 { // four nodes would see three of four with reach 1; no size from 4 on sees all, but a plan must cut something
-		return halves(nodes, order)
-	}
 	return split{
 		what:  fmt.Sprintf("majority ring %s, each sees %d on either side", list(order), reach),
 		nodes: nodes, links: links,

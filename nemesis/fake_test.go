@@ -1,0 +1,235 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"assize/cluster"
+)
+
+// fake is a cluster that consists of its state: what has been done to it shows, nothing else happens. Flaws are what it does wrong.
+type fake struct {
+	cluster.Cluster // of which nothing else may be used
+	now             time.Duration
+	size            int
+	next            int
+	nodes           []*fakeNode
+	term            uint64
+	cut             []cluster.Link
+
+	stubborn string       // cannot be killed or paused, or stays down or stopped
+	leak     cluster.Link // is never cut
+	frozen   cluster.Link // is dead for good
+	loyal    bool         // leadership is never handed over
+	deaf     bool         // membership requests fail
+	blind    bool         // membership requests are answered and forgotten
+	perfect  bool         // clocks cannot be falsified
+	crooked  bool         // clocks cannot be mended
+}
+
+type fakeNode struct {
+	name         string
+	down, paused bool
+	leads        bool
+	born         time.Duration
+	skew         cluster.Skew
+	since        time.Duration
+	wall, mono   time.Duration // off at since
+}
+
+func newFake(size int) *fake {
+	f := &fake{size: size, term: 1}
+	for range size {
+		f.add()
+	}
+	f.nodes[0].leads = true
+	return f
+}
+
+func (f *fake) add() *fakeNode {
+	f.next++
+	n := &fakeNode{name: fmt.Sprintf("n%d", f.next), born: f.now, since: f.now}
+	f.nodes = append(f.nodes, n)
+	return n
+}
+
+func (f *fake) get(name string) (*fakeNode, error) {
+	for _, n := range f.nodes {
+		if n.name == name {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("no %s", name)
+}
+
+// lead lets one node lead a new term.
+func (f *fake) lead(name string) {
+	f.term++
+	for _, n := range f.nodes {
+		n.leads = n.name == name
+	}
+}
+
+func (f *fake) Now() time.Duration    { return f.now }
+func (f *fake) Sleep(d time.Duration) { f.now += d }
+func (f *fake) Go(g func())           { g() }
+func (f *fake) Size() int             { return f.size }
+
+func (f *fake) Nodes() []string {
+	var names []string
+	for _, n := range f.nodes {
+		names = append(names, n.name)
+	}
+	return names
+}
+
+func (f *fake) Start(_ context.Context, name string) error {
+	n, err := f.get(name)
+	if err == nil && n.down && name != f.stubborn {
+		n.down, n.paused, n.born = false, false, f.now
+	}
+	return err
+}
+
+func (f *fake) Kill(_ context.Context, name string) error {
+	n, err := f.get(name)
+	if err == nil && name != f.stubborn {
+		n.down, n.leads = true, false
+	}
+	return err
+}
+
+func (f *fake) Pause(_ context.Context, name string) error {
+	n, err := f.get(name)
+	if err == nil && name != f.stubborn {
+		n.paused = true
+	}
+	return err
+}
+
+func (f *fake) Resume(_ context.Context, name string) error {
+	n, err := f.get(name)
+	if err == nil && name != f.stubborn {
+		n.paused = false
+	}
+	return err
+}
+
+func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
+	n, err := f.get(name)
+	if err != nil {
+		return cluster.Status{}, err
+	}
+	if n.down {
+		return cluster.Status{}, fmt.Errorf("%s: %w", name, cluster.ErrRefused)
+	}
+	if n.paused {
+		f.now += time.Second
+		return cluster.Status{}, errors.New("time-out")
+	}
+	s := cluster.Status{Role: "follower", Term: f.term, Members: f.Nodes()}
+	for _, other := range f.nodes {
+		if other.leads {
+			s.Leader = other.name
+		}
+	}
+	if n.leads {
+		s.Role = "leader"
+	}
+	s.Wall, s.Mono = n.clocks(f.now)
+	return s, nil
+}
+
+func (n *fakeNode) clocks(now time.Duration) (time.Time, time.Duration) {
+	passed := now - n.since
+	wall := n.wall + now + time.Duration(float64(passed)*n.skew.WallRate)
+	if n.skew.Strobe > 0 && passed/n.skew.Strobe%2 == 0 {
+		wall += n.skew.Wall
+	}
+	mono := n.mono + now - n.born + time.Duration(float64(passed)*n.skew.MonoRate)
+	return time.Unix(1e9, 0).Add(wall), mono
+}
+
+func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
+	n, err := f.get(name)
+	if err != nil || f.perfect || f.crooked && s == (cluster.Skew{}) {
+		return err
+	}
+	n.wall += time.Duration(float64(f.now-n.since) * n.skew.WallRate)
+	n.mono += time.Duration(float64(f.now-n.since) * n.skew.MonoRate)
+	n.since, n.skew = f.now, s
+	if s.Strobe == 0 {
+		n.wall += s.Wall
+	}
+	n.mono += s.Mono
+	return nil
+}
+
+func (f *fake) Cut(_ context.Context, links []cluster.Link) error {
+	f.cut = slices.DeleteFunc(slices.Clone(links), func(l cluster.Link) bool { return l == f.leak })
+	return nil
+}
+
+func (f *fake) Reach(context.Context) ([]cluster.Link, error) {
+	return among(f.Nodes(), func(from, to string) bool {
+		target, _ := f.get(to)
+		l := cluster.Link{From: from, To: to}
+		return slices.Contains(f.cut, l) || l == f.frozen || target.down || target.paused
+	}), nil
+}
+
+func (f *fake) Transfer(_ context.Context, to string) error {
+	if !f.loyal {
+		f.lead(to)
+	}
+	return nil
+}
+
+func (f *fake) Join(context.Context) (string, error) {
+	switch {
+	case f.deaf:
+		return "", errors.New("no answer")
+	case f.blind:
+		return fmt.Sprintf("n%d", f.next+1), nil
+	}
+	return f.add().name, nil
+}
+
+func (f *fake) Leave(_ context.Context, name string) error {
+	switch {
+	case f.deaf:
+		return errors.New("no answer")
+	case f.blind:
+		return nil
+	}
+	n, err := f.get(name)
+	if err != nil {
+		return err
+	}
+	f.nodes = slices.DeleteFunc(f.nodes, func(m *fakeNode) bool { return m == n })
+	if n.leads {
+		for _, m := range f.nodes {
+			if !m.down && !m.paused {
+				f.lead(m.name)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// whole tells what is still broken; empty: nothing.
+func (f *fake) whole() string {
+	for _, n := range f.nodes {
+		if n.down || n.paused || n.skew != (cluster.Skew{}) {
+			return fmt.Sprintf("%+v", *n)
+		}
+	}
+	if len(f.cut) > 0 || len(f.nodes) != f.size {
+		return fmt.Sprintf("%d links are cut, %d nodes of %d", len(f.cut), len(f.nodes), f.size)
+	}
+	return ""
+}
