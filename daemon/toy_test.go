@@ -9,7 +9,7 @@ import (
 )
 
 // toy is the smallest machine that needs all that a host does: a request is logged, sent to everybody, logged there, acknowledged, and answered when a
-// majority has it. Its hash is that of the set of what it has logged.
+// majority has it; it is sent again until everybody has it. Its hash is that of the set of what it has logged.
 type toy struct {
 	id        int
 	voters    []int
@@ -26,8 +26,9 @@ type toy struct {
 }
 
 type toyRequest struct {
-	request machine.Request
-	have    []int
+	request  machine.Request
+	have     []int
+	answered bool
 }
 
 func newToy(every int) func(machine.Config) machine.Machine {
@@ -61,7 +62,7 @@ func (m *toy) learn(s string) bool {
 
 // put asks a toy to take up a value; has asks it whether it has done so.
 func put(value string) machine.Command {
-	return machine.Command{Kind: machine.CommandTxn, Key: []byte(value)}
+	return machine.Command{Kind: machine.CommandTxn, Then: []machine.Operation{{Op: machine.OpPut, Key: []byte(value)}}}
 }
 
 func has(value string) machine.Command {
@@ -82,7 +83,7 @@ func (m *toy) Step(e machine.Event) (out machine.Effects) {
 		body := string(e.Request.Body)
 		m.order = append(m.order, e.Request.Seq)
 		m.log(body, &out)
-		m.open[body] = &toyRequest{*e.Request, []int{m.id}}
+		m.open[body] = &toyRequest{request: *e.Request, have: []int{m.id}}
 		m.spread(body, &out)
 		m.answer(body, &out)
 	case e.Gone != 0:
@@ -136,10 +137,16 @@ func (m *toy) spread(body string, out *machine.Effects) {
 
 func (m *toy) answer(body string, out *machine.Effects) {
 	r := m.open[body]
-	if r == nil || 2*len(r.have) <= len(m.voters) {
+	if r == nil {
 		return
 	}
-	delete(m.open, body)
+	if len(r.have) == len(m.voters) {
+		delete(m.open, body)
+	}
+	if r.answered || 2*len(r.have) <= len(m.voters) {
+		return
+	}
+	r.answered = true
 	result := machine.Result{Outcome: machine.Done, Revision: m.revision}
 	out.Reply = append(out.Reply, machine.Reply{Conn: r.request.Conn, Seq: r.request.Seq, Body: result.Encode()})
 }
