@@ -151,6 +151,7 @@ func count(ops []history.Op) (c Counts) {
 // words of a judgement that was violated, and of one that holds, as far as they are not the checker's name itself.
 var words = map[string]struct{ label, violated, holds string }{
 	"linearizable": {"linearizable", "not linearizable", "linearizable"},
+	"versions":     {"versions", "the server's versions contradict its answers", ""},
 	"sequential":   {"sequential", "not sequentially consistent", "sequentially consistent"},
 	"lost":         {"acknowledged writes", "acknowledged writes lost", "no acknowledged write lost"},
 	"agreement":    {"replica agreement", "replicas disagree", ""},

@@ -20,7 +20,7 @@ var register = Workload{
 	Doc: "reads, writes and compare-and-sets of a few registers; the values of a key are unique, a key lives for a few hundred operations, and at " +
 		"the end the last keys are read at every node",
 	Kinds:    []string{history.Read, history.Write, history.CAS},
-	Checkers: []string{"invariants", "faults", "linearizable", "sequential", "alive", "agreement", "availability"},
+	Checkers: []string{"invariants", "faults", "linearizable", "versions", "sequential", "alive", "agreement", "availability"},
 	New: func(seed uint64, c Config) Source {
 		s := &registers{draws: newDraws(seed), keys: make([]registerKey, max(2, (c.Clients+1)/2))}
 		for i := range s.keys {
