@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"assize/cluster"
+	"assize/daemon"
+	"assize/daemon/etcd"
+	"assize/targets"
+)
+
+func nodeCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "node",
+		Usage: "run one node, as the clusters do",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "id", Usage: "`number` of this node, from 1", Required: true},
+			&cli.StringFlag{Name: "dir", Usage: "`directory` of its data", Required: true},
+			&cli.StringFlag{Name: "peer", Usage: "`address` to listen on for other nodes", Required: true},
+			&cli.StringFlag{Name: "client", Usage: "`address` to listen on for clients", Required: true},
+			&cli.StringFlag{Name: "target", Value: "raft", Usage: "`system`: " + strings.Join(targets.Names(), ", ")},
+			&cli.StringFlag{Name: "cluster", Usage: "`name` of the cluster; nodes that were told another do not talk to each other"},
+			&cli.StringFlag{Name: "voters", Usage: "first `members`, e.g. 1,2,3"},
+			&cli.StringFlag{Name: "peers", Usage: "where others are that <dir>/peers.json does not name, e.g. `2=HOST:PORT,3=HOST:PORT`"},
+			&cli.BoolFlag{Name: "join", Usage: "join a running cluster: its members decide who the members are"},
+			&cli.StringFlag{Name: "read", Usage: "what a linearizable read rests on, see list"},
+			&cli.StringFlag{Name: "flaw", Usage: "plant a flaw, see list"},
+			&cli.Uint64Flag{Name: "seed", Usage: "of the node's randomness"},
+			&cli.DurationFlag{Name: "heartbeat"},
+			&cli.DurationFlag{Name: "election", Usage: "least election time-out"},
+			&cli.Float64Flag{Name: "drift", Usage: "bound on the relative rate of two clocks that a lease assumes"},
+			&cli.IntFlag{Name: "snapshot", Usage: "applied `entries` between two snapshots"},
+			&cli.BoolFlag{Name: "orphan", Value: true, Usage: "end when standard input ends, as it does when the parent has died; =false for a node started by hand"},
+			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile to `file`"},
+		},
+		Action: runNode,
+	}
+}
+
+func runNode(c *cli.Context) error {
+	config, err := nodeConfig(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(c.Context)
+	defer cancel()
+	if name := c.String("profile"); name != "" {
+		f, err := os.Create(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	if c.Bool("orphan") {
+		go func() {
+			io.Copy(io.Discard, c.App.Reader) // whatever ends it: nobody holds the other end any more
+			cancel()
+		}()
+	}
+	return daemon.Run(ctx, config)
+}
+
+// nodeConfig is what the flags say.
+func nodeConfig(c *cli.Context) (daemon.Config, error) {
+	target, ok := targets.Find(c.String("target"))
+	if !ok {
+		return daemon.Config{}, usage("target %q is not known; targets are %s", c.String("target"), strings.Join(targets.Names(), ", "))
+	}
+	if read := c.String("read"); read != "" && !slices.Contains(target.Modes, read) {
+		return daemon.Config{}, usage("%s cannot read by %q; it can by %s", target.Name, read, strings.Join(target.Modes, ", "))
+	}
+	if flaw := c.String("flaw"); flaw != "" && !slices.Contains(target.FlawNames(), flaw) {
+		return daemon.Config{}, usage("%s has no flaw %q; it has %s", target.Name, flaw, strings.Join(target.FlawNames(), ", "))
+	}
+	voters, err := parseVoters(c.String("voters"))
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	peers, err := parsePeers(c.String("peers"))
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	switch id := c.Int("id"); {
+	case id < 1:
+		return daemon.Config{}, usage("--id %d: ids begin with 1", id)
+	case c.Bool("join") && voters != nil:
+		return daemon.Config{}, usage("a node that joins learns who votes: --join excludes --voters")
+	case !c.Bool("join") && !slices.Contains(voters, id):
+		return daemon.Config{}, usage("--voters %q do not contain --id %d; a node that is to join needs --join", c.String("voters"), id)
+	}
+	options := target.Defaults
+	options.Tick = defaultTick
+	if h := c.Duration("heartbeat"); h > 0 {
+		options.Tick = min(options.Tick, max(h/4, time.Millisecond))
+	}
+	return daemon.Config{
+		Node: cluster.Node{
+			ID: c.Int("id"), Dir: c.String("dir"), Peer: c.String("peer"), Client: c.String("client"), Peers: peers,
+			Joining: c.Bool("join"), Seed: c.Uint64("seed"),
+			Settings: cluster.Settings{
+				Target: target.Name, Read: c.String("read"), Flaw: c.String("flaw"), Heartbeat: c.Duration("heartbeat"),
+				Election: c.Duration("election"), Drift: c.Float64("drift"), Snapshot: c.Int("snapshot"),
+			},
+		},
+		Voters: voters, Cluster: c.String("cluster"), New: target.New, Options: options, Log: c.App.ErrWriter, Front: etcd.Serve,
+	}, nil
+}
+
+const defaultTick = 10 * time.Millisecond
+
+// parseVoters reads 1,2,3.
+func parseVoters(s string) (voters []int, err error) {
+	if s == "" {
+		return nil, nil
+	}
+	for _, part := range strings.Split(s, ",") {
+		id, err := strconv.Atoi(part)
+		if err != nil || id < 1 || slices.Contains(voters, id) {
+			return nil, usage("--voters %q: want different ids such as 1,2,3", s)
+		}
+		voters = append(voters, id)
+	}
+	slices.Sort(voters)
+	return voters, nil
+}
+
+// parsePeers reads 2=HOST:PORT,3=HOST:PORT.
+func parsePeers(s string) (peers []cluster.Peer, err error) {
+	if s == "" {
+		return nil, nil
+	}
+	for _, part := range strings.Split(s, ",") {
+		name, address, ok := strings.Cut(part, "=")
+		id, err := strconv.Atoi(name)
+		if !ok || err != nil || id < 1 || address == "" {
+			return nil, usage("--peers %q: want 2=HOST:PORT,3=HOST:PORT", s)
+		}
+		peers = append(peers, cluster.Peer{ID: id, Address: address})
+	}
+	return peers, nil
+}
