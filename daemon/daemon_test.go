@@ -24,7 +24,8 @@ import (
 
 // pack is a cluster of toys in this process.
 type pack struct {
-	t     *testing.T
+	every int // records between two snapshots
+	t     testing.TB
 	dirs  []string // by id
 	lines []*lines
 	hosts []etcd.Host
@@ -34,13 +35,13 @@ type pack struct {
 
 // lines is a node's journal, and lets a test wait for what it says.
 type lines struct {
-	t       *testing.T
+	t       testing.TB
 	mu      sync.Mutex
 	changed *sync.Cond
 	text    string
 }
 
-func newLines(t *testing.T) *lines {
+func newLines(t testing.TB) *lines {
 	l := &lines{t: t}
 	l.changed = sync.NewCond(&l.mu)
 	return l
@@ -110,9 +111,9 @@ func lineFront(l net.Listener, h etcd.Host) error {
 	}
 }
 
-func newPack(t *testing.T, n int) *pack {
+func newPack(t testing.TB, n, every int) *pack {
 	p := &pack{
-		t: t, dirs: make([]string, n+1), lines: make([]*lines, n+1), hosts: make([]etcd.Host, n+1),
+		t: t, every: every, dirs: make([]string, n+1), lines: make([]*lines, n+1), hosts: make([]etcd.Host, n+1),
 		stop: make([]context.CancelFunc, n+1), ended: make([]chan error, n+1),
 	}
 	for id := 1; id <= n; id++ {
@@ -143,6 +144,7 @@ func (p *pack) start(id int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.lines[id], p.stop[id], p.ended[id] = newLines(p.t), cancel, make(chan error, 1)
 	c := toyConfig(p.dirs[id], id, len(p.dirs)-1)
+	c.New = newToy(p.every)
 	c.Log = p.lines[id]
 	hosts := make(chan etcd.Host, 1)
 	c.Front = func(l net.Listener, h etcd.Host) error {
@@ -163,7 +165,7 @@ func (p *pack) introduce() {
 	introduce(p.t, p.dirs, func(id int) string { return p.address(id, "peer") })
 }
 
-func introduce(t *testing.T, dirs []string, address func(id int) string) {
+func introduce(t testing.TB, dirs []string, address func(id int) string) {
 	t.Helper()
 	for id := 1; id < len(dirs); id++ {
 		peers := map[string]string{}
@@ -207,7 +209,7 @@ func (p *pack) do(id int, c machine.Command) machine.Result {
 }
 
 func TestThreeNodesAnswer(t *testing.T) {
-	p := newPack(t, 3)
+	p := newPack(t, 3, 50)
 	var all sync.WaitGroup
 	for id := 1; id <= 3; id++ {
 		for w := range 4 {
@@ -249,7 +251,7 @@ func TestThreeNodesAnswer(t *testing.T) {
 
 // TestPeersMove: a node that comes back at another address is found through peers.json.
 func TestPeersMove(t *testing.T) {
-	p := newPack(t, 2) // of two, both must have it
+	p := newPack(t, 2, 50) // of two, both must have it
 	if got := p.do(1, put("a")); got.Outcome != machine.Done {
 		t.Fatalf("got %v", got)
 	}
@@ -268,7 +270,7 @@ func TestPeersMove(t *testing.T) {
 }
 
 func TestTwoNodesOnOneDirectory(t *testing.T) {
-	p := newPack(t, 1)
+	p := newPack(t, 1, 50)
 	err := Run(t.Context(), toyConfig(p.dirs[1], 1, 1))
 	if err == nil || !strings.Contains(err.Error(), "another node uses "+p.dirs[1]) {
 		t.Errorf("got %v", err)
@@ -279,7 +281,7 @@ func TestTwoNodesOnOneDirectory(t *testing.T) {
 }
 
 func TestDamagedLogStartsNothing(t *testing.T) {
-	p := newPack(t, 1)
+	p := newPack(t, 1, 50)
 	for i := range 5 {
 		p.do(1, put(fmt.Sprint("value ", i)))
 	}
@@ -332,7 +334,7 @@ func listen(t *testing.T) net.Listener {
 
 // TestRubbishOnThePeerPort: strangers, liars and madmen are disconnected, and the node goes on.
 func TestRubbishOnThePeerPort(t *testing.T) {
-	p := newPack(t, 3)
+	p := newPack(t, 3, 50)
 	address := p.address(1, "peer")
 	hash := clusterHash("", "toy")
 	good := hello{hash, 2, 1}
