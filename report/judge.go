@@ -187,6 +187,9 @@ func (v *Verdict) conclude() {
 	case unknown != nil:
 		v.Verdict, v.Short = Unknown, unknown.Checker+" is not known"
 		v.Headline = v.Short + ": " + unknown.Words
+	case len(v.Judgements) == 0:
+		v.Verdict, v.Short = Unknown, "nothing was judged"
+		v.Headline = v.Short
 	case !v.Complete:
 		v.Verdict, v.Short = Unknown, "the record ends before the run did"
 		v.Headline = v.Short + "; nothing is wrong with what there is"

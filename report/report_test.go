@@ -165,6 +165,13 @@ func TestWorstJudgementDecides(t *testing.T) {
 	}
 }
 
+func TestNothingJudgedIsNotValid(t *testing.T) {
+	ops, _ := staleRead()
+	if v := judged(t, ops); v.Verdict != Unknown {
+		t.Errorf("got %s, want %s", v.Verdict, Unknown)
+	}
+}
+
 func TestMalformedHistoryHasNoVerdict(t *testing.T) {
 	ops, _ := staleRead()
 	ops[2].Process = 5

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"assize/cluster"
+	"assize/cluster/local"
+	"assize/harness"
+	"assize/nemesis"
+	"assize/sim"
+	"assize/targets"
+)
+
+// kind is a place where clusters run.
+type kind struct {
+	name, doc string
+	// open starts the plan's cluster. host runs the harness in the cluster's world until it returns.
+	open func(ctx context.Context, t targets.Target, p harness.Plan, dir string) (c cluster.Cluster, host func(func()) error, err error)
+}
+
+var kinds = []kind{
+	{"sim", "in virtual time, in this process, from one seed: the same plan gives the same history to the byte", openSim},
+	{"local", "every node a process on this machine, links through relays", openLocal},
+}
+
+const (
+	autoKind = "local"
+	simKind  = "sim"
+)
+
+func kindNames() (names []string) {
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string) (cluster.Cluster, func(func()) error, error) {
+	o, w := t.Defaults, p.Weather
+	o.Read, o.Flaw, o.Heartbeat, o.Election, o.Snapshot = p.Read, p.Flaw, p.Heartbeat, p.Election, w.Snapshot
+	s := sim.New(sim.Config{
+		Seed: p.Seed, Nodes: p.Nodes, New: t.New, Options: o,
+		Weather: sim.Weather{
+			Delay: w.Delay, Spread: w.Spread, Loss: w.Loss, Duplicate: w.Duplicate, Sync: w.Sync, Tear: w.Tear, Drift: w.Drift,
+		},
+	})
+	return s, s.Run, nil
+}
+
+func openLocal(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
+	c, err := local.New(ctx, local.Config{
+		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed,
+		Settings: cluster.Settings{
+			Target: t.Name, Read: p.Read, Flaw: p.Flaw, Heartbeat: p.Heartbeat, Election: p.Election, Drift: t.Defaults.Drift,
+			Snapshot: p.Weather.Snapshot,
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, func(run func()) error { run(); return nil }, nil
+}
+
+func open(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
+	for _, k := range kinds {
+		if k.name == p.Cluster {
+			return k.open(ctx, t, p, dir)
+		}
+	}
+	return nil, nil, fmt.Errorf("no cluster %q", p.Cluster)
+}
+
+// powers of a cluster, and those that it lacks.
+func powers(c cluster.Cluster) (has, lacks []string) {
+	for _, p := range []struct {
+		name string
+		able bool
+	}{
+		{"pause", is[cluster.Pauser](c)}, {"cut", is[cluster.Cutter](c)}, {"shape", is[cluster.Shaper](c)}, {"skew", is[cluster.Skewer](c)},
+		{"transfer", is[cluster.Transferer](c)}, {"members", is[cluster.Members](c)}, {"quorum", is[cluster.Quorum](c)},
+		{"watch", is[cluster.Watcher](c)},
+	} {
+		if p.able {
+			has = append(has, p.name)
+		} else {
+			lacks = append(lacks, p.name)
+		}
+	}
+	return has, lacks
+}
+
+func is[T any](c cluster.Cluster) bool {
+	_, able := c.(T)
+	return able
+}
+
+const allNemeses = "all"
+
+// nemesesFor resolves the plan's nemeses on a cluster: all that it can be broken by, or exactly those that are named.
+func nemesesFor(c cluster.Cluster, names []string) (list []nemesis.Nemesis, err error) {
+	all := len(names) == 1 && names[0] == allNemeses
+	able := map[string]nemesis.Nemesis{}
+	var possible []string
+	for _, n := range nemesis.Table {
+		if n.Can(c) == nil {
+			able[n.Name] = n
+			possible = append(possible, n.Name)
+		}
+	}
+	if all {
+		names = possible
+	}
+	for _, name := range names {
+		n, can := able[name]
+		if !can {
+			return nil, usage("--nemesis: this cluster cannot be broken by %q: %v; it can by %s", name, whyNot(c, name), strings.Join(possible, ", "))
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+func whyNot(c cluster.Cluster, name string) error {
+	for _, n := range nemesis.Table {
+		if n.Name == name {
+			return n.Can(c)
+		}
+	}
+	return errors.New("there is no such nemesis")
+}
+
+func nemesisNames() (names []string) {
+	for _, n := range nemesis.Table {
+		names = append(names, n.Name)
+	}
+	return names
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"assize/harness"
+	"assize/report"
+	"assize/targets"
+	"assize/workloads"
+)
+
+const defaultNemeses = "kill,pause,partition"
+
+// planFlags make a plan; with --plan none of them may be given.
+func planFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "target", Value: "raft", Usage: "system under test: " + strings.Join(targets.Names(), ", ")},
+		&cli.StringFlag{Name: "cluster", Value: "auto", Usage: "where it runs: auto (" + autoKind + "), " + strings.Join(kindNames(), ", ")},
+		&cli.StringFlag{Name: "nodes", Usage: "`number` of nodes", DefaultText: "5"},
+		&cli.StringFlag{Name: "workload", Value: "register", Usage: "what clients do: " + strings.Join(workloadNames(), ", ")},
+		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all, none, " + strings.Join(nemesisNames(), ", ")},
+		&cli.StringFlag{Name: "time", Value: "20s", Usage: "`duration` of the storm, e.g. 30s, 2m"},
+		&cli.StringFlag{Name: "rate", Value: "100", Usage: "`operations` a second, of all clients"},
+		&cli.StringFlag{Name: "clients", Value: "10", Usage: "`number` of clients"},
+		&cli.StringFlag{Name: "read", Usage: "`mode`: what a linearizable read rests on; see assize list", DefaultText: "the target's first"},
+		&cli.StringFlag{Name: "flaw", Usage: "planted `flaw`; see assize list"},
+		&cli.StringFlag{Name: "seed", Usage: "`number` that everything is drawn from", DefaultText: "random"},
+		&cli.StringFlag{Name: "seeds", Usage: "run the simulator on the seeds `A:B`, both included, on all cores"},
+		&cli.StringFlag{Name: "strategy", Value: harness.Pinned, Usage: "how clients choose a node: " + strings.Join(harness.Strategies, ", ")},
+		&cli.BoolFlag{Name: "carry", Usage: "clients carry the newest position they have seen and refuse older answers"},
+		&cli.StringFlag{Name: "timeout", Value: "1s", Usage: "`duration` that a client waits for an answer"},
+	}
+}
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "run",
+		Usage: "start a cluster, drive clients at it, break it, and judge what was recorded",
+		Flags: append(planFlags(),
+			&cli.StringFlag{Name: "plan", Usage: "repeat the plan in `FILE`"},
+			&cli.StringFlag{Name: "out", Usage: "`DIR` for the run's files", DefaultText: "results/<time>-<target>-<cluster>-<seed>"},
+			&cli.BoolFlag{Name: "quiet", Usage: "no progress"},
+			&cli.BoolFlag{Name: "json", Usage: "print verdict.json instead of the summary"},
+			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds"},
+		),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("run takes no arguments, got %q", c.Args().First())
+			}
+			expect, err := parseExpectation(c.String("expect"))
+			if err != nil {
+				return err
+			}
+			j := job{out: c.String("out"), quiet: c.Bool("quiet"), json: c.Bool("json"), expect: expect, stdout: c.App.Writer, stderr: c.App.ErrWriter}
+			if c.IsSet("seeds") {
+				return runSeeds(c, j)
+			}
+			if j.plan, err = planOf(c); err != nil {
+				return err
+			}
+			return j.run(c.Context)
+		},
+	}
+}
+
+func workloadNames() (names []string) {
+	for _, w := range workloads.Table {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
+// planOf reads the plan from --plan or makes it from the flags. Weather and faults are not drawn yet.
+func planOf(c *cli.Context) (harness.Plan, error) {
+	if c.IsSet("plan") {
+		for _, f := range planFlags() {
+			if name := f.Names()[0]; c.IsSet(name) {
+				return harness.Plan{}, usage("--%s cannot be combined with --plan, which says it all; edit the plan instead", name)
+			}
+		}
+		return readPlan(c.String("plan"))
+	}
+	if !c.IsSet("seed") {
+		return planFromFlags(c, uint64(rand.Uint32()))
+	}
+	seed, err := strconv.ParseUint(c.String("seed"), 10, 64)
+	if err != nil {
+		return harness.Plan{}, usage("--seed: %q is not a whole number from 0 to 18446744073709551615", c.String("seed"))
+	}
+	return planFromFlags(c, seed)
+}
+
+func readPlan(name string) (harness.Plan, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return harness.Plan{}, usage("--plan: %v", err)
+	}
+	p, err := harness.ParsePlan(name, b)
+	if err != nil {
+		return p, wrong{err}
+	}
+	fill(&p)
+	if err := validate(p); err != nil {
+		return p, wrong{harness.Locate(name, b, err)}
+	}
+	return p, nil
+}
+
+func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
+	p := harness.Plan{
+		Target: c.String("target"), Cluster: c.String("cluster"), Workload: c.String("workload"), Strategy: c.String("strategy"),
+		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Seed: seed,
+	}
+	switch names := c.String("nemesis"); names {
+	case "none", "":
+		p.Nemesis = []string{}
+	default:
+		p.Nemesis = strings.Split(strings.ReplaceAll(names, " ", ""), ",")
+	}
+	err := errors.Join(number(c, "nodes", &p.Nodes), number(c, "clients", &p.Clients), duration(c, "time", &p.Time),
+		duration(c, "timeout", &p.Timeout), float(c, "rate", &p.Rate))
+	if err != nil {
+		return p, wrong{err}
+	}
+	switch known := append([]string{"auto"}, kindNames()...); {
+	case p.Cluster == "auto" && c.IsSet("seeds"):
+		p.Cluster = simKind
+	case p.Cluster == "auto":
+		p.Cluster = autoKind
+	case !slices.Contains(known, p.Cluster):
+		return p, usage("--cluster: unknown value %q; allowed are %s", p.Cluster, strings.Join(known, ", "))
+	}
+	fill(&p)
+	var field *harness.FieldError
+	if err := validate(p); errors.As(err, &field) {
+		return p, usage("--%s: %s", field.Field, field.Reason)
+	}
+	return p, nil
+}
+
+// fill puts the target's defaults, and then the harness's, where the plan has none.
+func fill(p *harness.Plan) {
+	if t, known := targets.Find(p.Target); known || p.Target == "" {
+		if p.Target == "" {
+			t = targets.Table[0]
+		}
+		if p.Election == 0 {
+			p.Election = t.Defaults.Election
+		}
+		if p.Heartbeat == 0 {
+			p.Heartbeat = t.Defaults.Heartbeat
+		}
+		if p.Read == "" {
+			p.Read = t.Modes[0]
+		}
+	}
+	p.Fill()
+}
+
+func validate(p harness.Plan) error {
+	t, _ := targets.Find(p.Target)
+	nemeses := nemesisNames()
+	if len(p.Nemesis) == 1 {
+		nemeses = append([]string{allNemeses, "none"}, nemeses...)
+	}
+	return p.Validate(harness.Allowed{
+		Targets: targets.Names(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),
+	})
+}
+
+func number(c *cli.Context, name string, into *int) error {
+	s := c.String(name)
+	if s == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n == 0 {
+		return fmt.Errorf("--%s: %q is not a whole number from 1 on", name, s)
+	}
+	*into = n
+	return nil
+}
+
+func float(c *cli.Context, name string, into *float64) error {
+	x, err := strconv.ParseFloat(c.String(name), 64)
+	if err != nil || x == 0 {
+		return fmt.Errorf("--%s: %q is not a number above 0", name, c.String(name))
+	}
+	*into = x
+	return nil
+}
+
+func duration(c *cli.Context, name string, into *time.Duration) error {
+	d, err := time.ParseDuration(c.String(name))
+	if err != nil || d == 0 {
+		return fmt.Errorf("--%s: %q is not a duration above 0, such as 500ms, 30s or 2m", name, c.String(name))
+	}
+	*into = d
+	return nil
+}
+
+func parseExpectation(s string) (report.Expectation, error) {
+	if s == "" {
+		return report.Expectation{}, nil
+	}
+	claim, what, _ := strings.Cut(s, "=")
+	if claim == "" || what != "holds" && what != "violated" {
+		return report.Expectation{}, usage("--expect: %q is not a claim and what it expects, such as R1=violated or R2=holds", s)
+	}
+	return report.Expectation{Claim: claim, Violated: what == "violated"}, nil
+}
+
+// runDir is where a run's files go. It must not hold a run already.
+func runDir(out string, p harness.Plan) (string, error) {
+	dir := out
+	if dir == "" {
+		dir = filepath.Join("results", fmt.Sprintf("%s-%s-%s-%d", time.Now().UTC().Format("20060102T150405Z"), p.Target, p.Cluster, p.Seed))
+	}
+	if _, err := os.Stat(filepath.Join(dir, report.HistoryFile)); err == nil {
+		return "", usage("--out: %s already holds a run", dir)
+	}
+	return dir, os.MkdirAll(dir, 0o777)
+}
+
+// schedule draws what the plan leaves open, once it is known which nemeses there are.
+func schedule(p *harness.Plan, names []string) {
+	p.Nemesis = names
+	harness.Schedule(p)
+}
+
+// withWeather is the plan with its weather, which the cluster is made of, and without faults drawn.
+func withWeather(p harness.Plan) harness.Plan {
+	drawn := p
+	drawn.Nemesis, drawn.Faults = nil, nil
+	harness.Schedule(&drawn)
+	p.Weather = drawn.Weather
+	return p
+}
+
+// samplesOf reads status.jsonl. A torn last line is what a killed controller leaves behind.
+func samplesOf(dir string) (samples []harness.Sample) {
+	b, err := os.ReadFile(filepath.Join(dir, report.StatusFile))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		var s harness.Sample
+		if json.Unmarshal([]byte(line), &s) == nil {
+			samples = append(samples, s)
+		}
+	}
+	return samples
+}
+
+// interrupted tells whether Ctrl-C has ended ctx.
+func interrupted(ctx context.Context) bool { return ctx.Err() != nil }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"assize/cluster/local"
+	"assize/harness"
+	"assize/targets"
+)
+
+func upCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "up",
+		Usage: "start a cluster on this machine, print its endpoints, and keep it up until Ctrl-C",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "target", Value: "raft", Usage: "system: " + strings.Join(targets.Names(), ", ")},
+			&cli.StringFlag{Name: "nodes", Value: "3", Usage: "`number` of nodes"},
+			&cli.StringFlag{Name: "read", Usage: "`mode`: what a linearizable read rests on", DefaultText: "the target's first"},
+			&cli.StringFlag{Name: "flaw", Usage: "planted `flaw`"},
+			&cli.StringFlag{Name: "out", Usage: "`DIR` for the nodes' data and logs", DefaultText: "a temporary one"},
+		},
+		Action: up,
+	}
+}
+
+func up(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage("up takes no arguments, got %q", c.Args().First())
+	}
+	p := harness.Plan{Target: c.String("target"), Cluster: autoKind, Read: c.String("read"), Flaw: c.String("flaw")}
+	if err := number(c, "nodes", &p.Nodes); err != nil {
+		return wrong{err}
+	}
+	fill(&p)
+	if err := validate(p); err != nil {
+		return usage("--%w", err)
+	}
+	dir := c.String("out")
+	if dir == "" {
+		made, err := os.MkdirTemp("", "assize-up-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(made)
+		dir = made
+	}
+	t, _ := targets.Find(p.Target)
+	running, _, err := openLocal(c.Context, t, p, dir)
+	if err != nil {
+		return fmt.Errorf("start the cluster: %w", err)
+	}
+	defer running.Close()
+	var endpoints []string
+	for _, node := range running.Nodes() {
+		address, err := running.(*local.Cluster).Address(node)
+		if err != nil {
+			return err
+		}
+		endpoints = append(endpoints, address)
+		fmt.Fprintf(c.App.Writer, "%s  %s\n", node, address)
+	}
+	fmt.Fprintf(c.App.Writer, "logs are in %s\ntry     ETCDCTL_API=3 etcdctl --endpoints %s put key value\nCtrl-C  stops it\n", dir, strings.Join(endpoints, ","))
+	<-c.Context.Done()
+	return running.Close()
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"assize/harness"
+	"assize/history"
+)
+
+// call runs one command line.
+func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	status = assize(t.Context(), append([]string{"assize"}, args...), &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	torn, unknown, bad := file("torn.json", "{\n\"nodes\": 5,\n"), file("unknown.json", "{\"nodez\": 5}"), file("bad.json", "{\n\"nodes\": 500}")
+	held := filepath.Join(dir, "held")
+	if err := os.Mkdir(held, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	file("held/history.jsonl", "")
+	for _, c := range []struct{ args, want string }{
+		{"frob", `unknown command "frob"; commands are run, check, list, up`},
+		{"run --nemesis kil", `--nemesis: unknown value "kil"; allowed are all, none, kill, pause, partition, transfer, members, clock`},
+		{"run --nemesis kill,all", `--nemesis: unknown value "all"; allowed are kill`},
+		{"run --cluster moon", `--cluster: unknown value "moon"; allowed are auto, sim, local`},
+		{"run --target zab", `--target: unknown value "zab"; allowed are raft`},
+		{"run --workload x", `--workload: unknown value "x"; allowed are register, set`},
+		{"run --strategy x", `--strategy: unknown value "x"; allowed are pinned, round-robin, random`},
+		{"run --read x", `--read: unknown value "x"; allowed are readindex, `},
+		{"run --flaw x", `--flaw: unknown value "x"; allowed are `},
+		{"run --time soon", `--time: "soon" is not a duration above 0, such as 500ms, 30s or 2m`},
+		{"run --time -3s", `--time: -3s is not above 0 and up to 1000h`},
+		{"run --rate 0", `--rate: "0" is not a number above 0`},
+		{"run --nodes five", `--nodes: "five" is not a whole number from 1 on`},
+		{"run --clients 0", `--clients: "0" is not a whole number from 1 on`},
+		{"run --seed -1", `--seed: "-1" is not a whole number from 0 to `},
+		{"run --seeds 3", `--seeds: "3" is not A:B with two whole numbers`},
+		{"run --seeds 9:3", `--seeds: "9:3" is not A:B`},
+		{"run --seeds 1:2 --cluster local", `--seeds runs in the simulator only; --cluster must be auto or sim, not "local"`},
+		{"run --seeds 1:2 --seed 3", `--seeds cannot be combined with --seed or --plan`},
+		{"run --plan " + bad + " --seed 3", `--seed cannot be combined with --plan`},
+		{"run --plan " + torn, torn + ":3: the file ends within the plan"},
+		{"run --plan " + unknown, unknown + `:1: unknown field "nodez"`},
+		{"run --plan " + bad, bad + `:2: nodes: 500 is not from 1 to 99`},
+		{"run --plan " + dir + "/none", `--plan: open `},
+		{"run --expect R1", `--expect: "R1" is not a claim and what it expects, such as R1=violated or R2=holds`},
+		{"run --cluster sim --out " + held, `--out: ` + held + ` already holds a run`},
+		{"run more", `run takes no arguments, got "more"`},
+		{"run --frob", "flag provided but not defined: -frob; see assize run --help"},
+		{"check", "check takes one argument, the run's directory; got 0"},
+		{"check " + dir, dir + " is not the directory of a run"},
+		{"list more", `list takes no arguments, got "more"`},
+		{"up --nodes x", `--nodes: "x" is not a whole number from 1 on`},
+		{"up --read x", `--read: unknown value "x"; allowed are readindex, `},
+	} {
+		status, stdout, stderr := call(t, strings.Fields(c.args)...)
+		if status != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "assize: "+c.want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s: exit %d, stdout %q, stderr %q, want %d and %q", c.args, status, stdout, stderr, exitUsage, c.want)
+		}
+	}
+}
+
+func TestListNamesEverything(t *testing.T) {
+	status, stdout, _ := call(t, "list")
+	if status != exitValid {
+		t.Errorf("exit %d", status)
+	}
+	for _, want := range []string{
+		"raft", "read modes: readindex, ", "forget-vote", "sim", "local", "register", "set", "kill", "pause", "partition", "transfer", "members", "clock",
+		"linearizable", "lost", "agreement", "alive", "availability",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("list does not name %s", want)
+		}
+	}
+}
+
+func TestMalformedHistoryIsBroken(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plan.json": "{}", "history.jsonl": "{\"index\":0}\nrubbish\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, stdout, stderr := call(t, "check", dir)
+	if status != exitBroken || stdout != "" || !strings.HasPrefix(stderr, "BROKEN  ") || !strings.Contains(stderr, "history.jsonl:1") {
+		t.Errorf("exit %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+}
+
+// shownAt draws the same progress at several times and returns what was written.
+func shownAt(onTerminal bool, times ...time.Duration) string {
+	var b bytes.Buffer
+	now := time.Unix(0, 0).Add(time.Hour)
+	p := newProgress(&b, false, harness.Plan{Target: "raft", Cluster: "local", Workload: "register", Time: 60 * time.Second})
+	p.terminal = onTerminal
+	for _, at := range times {
+		p.now = func() time.Time { return now.Add(at) }
+		p.update(harness.Progress{
+			Phase: "storm", At: at, OK: int(at / time.Millisecond), Fail: 96, Info: 11, Leader: "n5", Term: 2,
+			Active: []history.Fault{{ID: 3, What: "cut n4 | n1 n2 n3 n5"}},
+		})
+	}
+	p.end()
+	return b.String()
+}
+
+func TestProgressInAPipeIsALineEachTenSeconds(t *testing.T) {
+	var times []time.Duration
+	for at := time.Duration(0); at < 25*time.Second; at += 100 * time.Millisecond {
+		times = append(times, at)
+	}
+	want := "raft local register  10.0/60 s  1000 ops/s  ok 10000 info 11 fail 96  leader n5 (2)  F3 cut n4 | n1 n2 n3 n5\n" +
+		"raft local register  20.0/60 s  1000 ops/s  ok 20000 info 11 fail 96  leader n5 (2)  F3 cut n4 | n1 n2 n3 n5\n"
+	if got := shownAt(false, times...); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestProgressOnATerminalIsRedrawnAtMostTenTimesASecond(t *testing.T) {
+	var times []time.Duration
+	for at := time.Duration(0); at < time.Second; at += 10 * time.Millisecond {
+		times = append(times, at)
+	}
+	got := shownAt(true, times...)
+	if n := strings.Count(got, "\r"); n != 11 || strings.Contains(got, "\n") || !strings.HasSuffix(got, "\r\x1b[K") {
+		t.Errorf("%d times redrawn: %q", n, got)
+	}
+}
+
+func TestQuietIsQuiet(t *testing.T) {
+	p := newProgress(nil, true, harness.Plan{})
+	p.update(harness.Progress{})
+	p.end()
+}

@@ -1,0 +1,101 @@
+// Package targets is the table of systems under test.
+package targets
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"assize/cluster"
+	"assize/daemon/etcd"
+	"assize/machine"
+	"assize/targets/raft"
+)
+
+// Target is one system under test.
+type Target struct {
+	Name  string
+	Doc   string
+	Modes []string // of reads; the first is the default
+	Flaws []Flaw   // that can be planted
+	// Defaults of what a plan leaves open.
+	Defaults machine.Options
+	// New makes one node's machine, for the simulator and for the daemon.
+	New func(machine.Config) machine.Machine
+	// System runs nodes as processes and talks to them.
+	System cluster.System
+}
+
+// Flaw is a planted mistake that the framework must catch.
+type Flaw struct{ Name, Doc string }
+
+// Table of all targets.
+var Table = []Target{raftTarget()}
+
+// Find returns the target of that name.
+func Find(name string) (Target, bool) {
+	for _, t := range Table {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return Target{}, false
+}
+
+// Names of all targets.
+func Names() (names []string) {
+	for _, t := range Table {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// FlawNames are the names of the flaws that can be planted in t.
+func (t Target) FlawNames() (names []string) {
+	for _, f := range t.Flaws {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+func raftTarget() Target {
+	t := Target{
+		Name:  "raft",
+		Doc:   "our Raft behind the etcd v3 API",
+		Modes: raft.Modes,
+		Defaults: machine.Options{
+			Read: raft.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
+		},
+		New: raft.New,
+		System: cluster.System{
+			Name: "raft", Args: nodeArgs, Dial: etcd.Dial, Status: etcd.Status, Transfer: etcd.Transfer, Join: etcd.Join, Leave: etcd.Leave,
+		},
+	}
+	for _, f := range raft.Flaws {
+		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})
+	}
+	return t
+}
+
+// nodeArgs is the command line of one of our own nodes.
+func nodeArgs(n cluster.Node) []string {
+	voters := []string{strconv.Itoa(n.ID)}
+	for _, p := range n.Peers {
+		voters = append(voters, strconv.Itoa(p.ID))
+	}
+	args := []string{
+		"node", "--id", strconv.Itoa(n.ID), "--dir", n.Dir, "--peer", n.Peer, "--client", n.Client, "--target", n.Target,
+		"--seed", strconv.FormatUint(n.Seed, 10), "--heartbeat", n.Heartbeat.String(), "--election", n.Election.String(),
+		"--drift", strconv.FormatFloat(n.Drift, 'g', -1, 64), "--snapshot", strconv.Itoa(n.Snapshot),
+	}
+	if n.Read != "" {
+		args = append(args, "--read", n.Read)
+	}
+	if n.Flaw != "" {
+		args = append(args, "--flaw", n.Flaw)
+	}
+	if n.Joining {
+		return append(args, "--join")
+	}
+	return append(args, "--voters", strings.Join(voters, ","))
+}
