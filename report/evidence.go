@@ -64,6 +64,9 @@ func tell(c Case, checker string, verdict checkers.Verdict, e checkers.Evidence)
 
 func item(c Case, before []Item, i checkers.Item) Item {
 	call := c.Ops[i.Invoke]
+	if call.Process < 0 {
+		return event(call, i)
+	}
 	told := Item{
 		Invoke: i.Invoke, Complete: i.Complete, Process: "p" + strconv.Itoa(call.Process), Node: clean(call.Node), Role: clean(i.Role),
 		NodeRole: roleAt(c.Samples, call.Node, call.Time), Operation: operation(call.Txn), Called: call.Time, Returned: -1,
@@ -89,6 +92,29 @@ func item(c Case, before []Item, i checkers.Item) Item {
 		told.Words = fmt.Sprintf("called at %s, failed at %s", seconds(call.Time), seconds(done.Time)) + provenance
 	default:
 		told.Words = fmt.Sprintf("called at %s, outcome unknown", seconds(call.Time)) + provenance
+	}
+	return told
+}
+
+// event is an item that is no client's: a fault, a phase, a node's state.
+func event(op history.Op, i checkers.Item) Item {
+	told := Item{
+		Invoke: i.Invoke, Complete: i.Complete, Process: "harness", Node: clean(op.Node), Role: clean(i.Role), Called: op.Time, Returned: -1,
+		Words: "at " + seconds(op.Time),
+	}
+	note := op.Note
+	switch {
+	case op.Fault != nil:
+		told.Process, told.Node, note = "nemesis", clean(strings.Join(op.Fault.Nodes, " ")), op.Fault.Probe
+		told.Operation = clean(fmt.Sprintf("F%d %s: %s", op.Fault.ID, op.Fault.Name, op.Fault.What))
+	case op.State != nil:
+		told.Node, note = clean(op.State.Node), op.State.Note
+		told.Operation = fmt.Sprintf("applied %d, hash %016x", op.State.Applied, op.State.Hash)
+	default:
+		told.Operation = clean(op.Phase)
+	}
+	if note != "" {
+		told.Words += "  " + clean(note)
 	}
 	return told
 }

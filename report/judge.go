@@ -232,8 +232,10 @@ func (v *Verdict) judged(checker string) bool {
 // sentence of what a judgement found: by its last operation if there is evidence, for that is the one that convicts.
 func (v *Verdict) sentence(j Judgement) string {
 	for _, e := range v.Evidence {
-		if e.Checker == j.Checker && len(e.Items) > 0 {
-			i := e.Items[len(e.Items)-1]
+		if e.Checker != j.Checker || len(e.Items) == 0 {
+			continue
+		}
+		if i := e.Items[len(e.Items)-1]; i.Process[0] == 'p' {
 			return fmt.Sprintf("%s on %s %s %s", i.Process, i.Node, i.Operation, i.Words)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +186,17 @@ func TestOpenCallIsToldAsSuch(t *testing.T) {
 	e.Items = []checkers.Item{{Invoke: 1, Complete: -1, Role: "wrote"}}
 	v := judged(t, ops, says("linearizable", checkers.Result{Verdict: checkers.Invalid, Evidence: []checkers.Evidence{e}}))
 	if got, want := v.Evidence[0].Items[0].Words, "called at 25.0000 s, never answered"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestEventsThatAreNoClientsCanBeEvidence(t *testing.T) {
+	ops, e := staleRead()
+	e.Items = []checkers.Item{{Invoke: 3, Complete: -1, Role: "missed"}, {Invoke: 9, Complete: -1, Role: "differs"}, {Invoke: 10, Complete: -1, Role: "end"}}
+	v := judged(t, ops, says("agreement", checkers.Result{Verdict: checkers.Invalid, Note: "n1 differs", Evidence: []checkers.Evidence{e}}))
+	got := []string{v.Evidence[0].Items[0].Operation, v.Evidence[0].Items[1].Operation, v.Evidence[0].Items[2].Operation, v.Headline}
+	want := []string{"F3 partition: cut n4 | n1 n2 n3 n5", "applied 8, hash 0000000000000abc", "stop", "replicas disagree: n1 differs"}
+	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -69,7 +69,10 @@ func (v *Verdict) decisive() *Evidence {
 func (e *Evidence) write(b *strings.Builder) {
 	rows := make([][]string, 0, len(e.Items))
 	for n, i := range e.Items {
-		who := i.Process + " on " + i.Node
+		who := i.Process
+		if i.Node != "" {
+			who += " on " + i.Node
+		}
 		if i.NodeRole != "" {
 			who += " (" + i.NodeRole + ")"
 		}
