@@ -1,0 +1,213 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"assize/history"
+)
+
+var sequential = Checker{
+	Name:     "sequential",
+	Question: "does some order that keeps each session's own order, though not real time, explain every answer?",
+	Doc: "registers, all keys together, one session a process, in the server's own order of writes (the versions in the answers; without them " +
+		"unknown): each session goes forward through that order and reads, at each step, what was there. Greedy and exact, O(n log n). Session " +
+		"guarantees (Terry and others 1994) and the staleness of reads are counted on the way",
+	Check: checkSequential,
+}
+
+// sight is an answer that a session got, with its place in the server's order of writes.
+type sight struct {
+	op      regOp
+	reg     *register
+	key     int // which register
+	process int
+	version uint64
+}
+
+type sessionJudgement struct {
+	trial
+	registers []*register
+	order     [][]claim // of each register: its values by version
+	sights    []sight   // of all sessions, in the order of their calls
+	broken    int
+	evidence  []Evidence
+	figures   map[string]float64
+}
+
+func checkSequential(h []history.Op, _ Limits) (Result, error) {
+	t, err := load(h)
+	if err != nil {
+		return Result{}, err
+	}
+	j := sessionJudgement{trial: t, figures: map[string]float64{}}
+	unknown := func(why string) (Result, error) {
+		return Result{Verdict: Unknown, Note: why, Unit: "sessions", Figures: j.figures}, nil
+	}
+	keys, single := t.split("register")
+	if !single {
+		return unknown("there are transactions of several steps, which this judgement does not know")
+	}
+	if len(keys) == 0 {
+		return unknown("there are no registers in this history")
+	}
+	for _, k := range keys {
+		r := t.newRegister(k)
+		j.registers = append(j.registers, r)
+		for _, o := range r.orphans {
+			l := lineJudgement{trial: t}
+			j.accuse(l.orphan(&register{key: k.key, values: r.values, orphans: [][2]int{o}}))
+		}
+		if missing := j.place(r); missing != nil {
+			return unknown(fmt.Sprintf("event %d, an answer of %s, carries no version", missing.ret, t.node(t.calls[missing.at])))
+		}
+	}
+	slices.SortFunc(j.sights, func(a, b sight) int { return cmp.Compare(a.op.call, b.op.call) })
+	sessions := j.sessions()
+	j.guarantees()
+	j.staleness()
+	j.figures["violations"] = float64(j.broken)
+	res := Result{Verdict: Valid, Judged: sessions, Unit: "sessions", Evidence: j.evidence, Figures: j.figures}
+	res.Note = fmt.Sprintf("%d of %.0f reads were stale", int(j.figures["stale_reads"]), j.figures["reads"])
+	if j.broken > 0 {
+		res.Verdict, res.Note = Invalid, j.evidence[0].Why[0]
+		if j.broken > 1 {
+			res.Note = fmt.Sprintf("%s; and %d more", res.Note, j.broken-1)
+		}
+	}
+	return res, nil
+}
+
+func (j *sessionJudgement) accuse(e Evidence) {
+	if j.broken++; len(j.evidence) < mostTold {
+		j.evidence = append(j.evidence, e)
+	}
+}
+
+// place gives each answer on a key its version, and the key its order. It returns an answer that has none.
+func (j *sessionJudgement) place(r *register) (missing *regOp) {
+	version := make([]uint64, len(r.values))
+	for _, o := range r.ops {
+		v := o.new
+		if o.do == reads {
+			v = o.old
+		}
+		switch {
+		case !o.ok || v == absent:
+		case o.version == 0:
+			return &o
+		// A write's own word goes before what reads say of it.
+		case version[v] == 0 || o.do != reads:
+			version[v] = o.version
+		}
+	}
+	var order []claim
+	for v, z := range version {
+		if w := r.writer[v]; z != 0 && w >= 0 {
+			o := r.ops[w]
+			order = append(order, claim{call: o.call, ret: o.ret, at: o.at, version: z, write: true, key: r.key, value: r.values[v]})
+		}
+	}
+	slices.SortFunc(order, func(a, b claim) int { return cmp.Compare(a.version, b.version) })
+	for _, o := range r.ops {
+		s := sight{op: o, reg: r, key: len(j.order), process: j.h[o.call].Process, version: o.version}
+		switch {
+		case o.do == reads && o.old == absent:
+			s.version = 0
+		case !o.ok:
+			// It took effect, for its value was seen; only by a swap without an answer, where its version is not known.
+			if s.version = version[o.new]; s.version == 0 {
+				continue
+			}
+		}
+		j.sights = append(j.sights, s)
+	}
+	j.order = append(j.order, order)
+	return nil
+}
+
+// next is the first write of the key behind a version.
+func (j *sessionJudgement) next(key int, version uint64) *claim {
+	order := j.order[key]
+	i, _ := slices.BinarySearchFunc(order, version+1, func(c claim, v uint64) int { return cmp.Compare(c.version, v) })
+	if i == len(order) {
+		return nil
+	}
+	return &order[i]
+}
+
+// session is how far a process has come in the server's order.
+type session struct {
+	at  uint64
+	how sight // the answer that brought it there
+}
+
+// sessions moves each session through the order of writes, no further than it must, and tells how many there were.
+func (j *sessionJudgement) sessions() int {
+	place := map[int]int{}
+	var all []session
+	for _, s := range j.sights {
+		p, seen := place[s.process]
+		if !seen {
+			p = len(all)
+			place[s.process] = p
+			all = append(all, session{})
+		}
+		me := &all[p]
+		if s.op.do != reads {
+			if s.version <= me.at {
+				j.accuse(j.tooOld(s, *me, nil))
+			}
+		} else if over := j.next(s.key, s.version); over != nil && over.version <= me.at {
+			j.accuse(j.tooOld(s, *me, over))
+			continue // it went back; what it saw before still counts
+		}
+		if s.version > me.at {
+			*me = session{s.version, s}
+		}
+	}
+	return len(all)
+}
+
+// tooOld tells of an answer that is older than what its session had seen before.
+func (j *sessionJudgement) tooOld(s sight, me session, over *claim) Evidence {
+	m, _ := j.answer(j.calls[s.op.at])
+	seen := fmt.Sprintf("p%d had been answered at version %d by %s", s.process, me.at, j.provenance(j.calls[me.how.op.at]))
+	e := Evidence{Key: s.reg.key}
+	if over == nil {
+		e.Items = []Item{item(j.calls[me.how.op.at], fmt.Sprintf("saw version %d", me.at)), item(j.calls[s.op.at], fmt.Sprintf("version %d", s.version))}
+		e.Edges = []Edge{{0, 1, "session"}}
+		e.Why = []string{fmt.Sprintf("%s, and its later %s of %s has version %d", seen, m.F, s.reg.key, s.version)}
+		return e
+	}
+	type part struct {
+		at   int
+		role string
+	}
+	parts := []part{{over.at, "overwrote"}, {me.how.op.at, fmt.Sprintf("saw version %d", me.at)}, {s.op.at, "returned old"}}
+	if over.at == me.how.op.at {
+		parts = []part{{over.at, "overwrote"}, {s.op.at, "returned old"}}
+	}
+	if w := s.reg.writer[s.op.old]; w >= 0 && s.reg.ops[w].at != me.how.op.at {
+		parts = append([]part{{s.reg.ops[w].at, "wrote"}}, parts...)
+	}
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.at, b.at) })
+	where := map[int]int{}
+	for i, p := range parts {
+		e.Items = append(e.Items, item(j.calls[p.at], p.role))
+		where[p.at] = i
+	}
+	e.Edges = []Edge{{where[me.how.op.at], where[s.op.at], "session"}}
+	if over.at != me.how.op.at {
+		e.Edges = append(e.Edges, Edge{where[over.at], where[me.how.op.at], "version"})
+	}
+	if w := s.reg.writer[s.op.old]; w >= 0 {
+		e.Edges = append(e.Edges, Edge{where[s.reg.ops[w].at], where[over.at], "version"}, Edge{where[s.reg.ops[w].at], where[s.op.at], "reads from"})
+	}
+	e.Why = []string{
+		fmt.Sprintf("%s, and was then answered by %s with %s of %s, which version %d had overwritten", seen, j.provenance(j.calls[s.op.at]), s.reg.name(s.op.old),
+			s.reg.key, over.version),
+	}
+	return e
+}

@@ -1,0 +1,81 @@
+package checkers
+
+import (
+	"fmt"
+
+	"assize/history"
+)
+
+// Validate says why a history is malformed, or nil. Every judgement does it first: porcupine, given a call without a return or a return before
+// its call, answers "illegal", and a test that broke would be taken for a system that broke.
+//
+// On top of what history.Pair demands: each micro-operation has the arguments and results of its kind; a key is a register or a set, not both;
+// no value is written to a key twice, since otherwise a read does not tell which write it saw.
+func Validate(h []history.Op) error {
+	_, err := load(h)
+	return err
+}
+
+// shape of a micro-operation: how many arguments it takes, and of results at most (-1: any number).
+type shape struct {
+	f       string
+	in, out int
+	typ     string
+}
+
+var shapes = [...]shape{
+	{history.Read, 0, 1, "register"},
+	{history.Write, 1, 0, "register"},
+	{history.CAS, 2, 0, "register"},
+	{history.Add, 1, 0, "set"},
+	{history.Scan, 0, -1, "set"},
+}
+
+func shapeOf(f string) (shape, bool) {
+	for _, s := range shapes {
+		if s.f == f {
+			return s, true
+		}
+	}
+	return shape{}, false
+}
+
+type keyValue struct {
+	key   string
+	value int
+}
+
+// validSteps checks what history.Pair leaves open.
+func validSteps(h []history.Op, calls []history.Call) error {
+	types := map[string]string{}
+	written := map[keyValue]int{}
+	for _, c := range calls {
+		for i, m := range h[c.Invoke].Txn {
+			s, ok := shapeOf(m.F)
+			if !ok {
+				return fmt.Errorf("event %d: %q is no micro-operation", c.Invoke, m.F)
+			}
+			if len(m.In) != s.in {
+				return fmt.Errorf("event %d: %s takes %d arguments, not %d", c.Invoke, m.F, s.in, len(m.In))
+			}
+			if c.Kind == history.OK {
+				if n := len(h[c.Complete].Txn[i].Out); s.out >= 0 && n > s.out {
+					return fmt.Errorf("event %d: %s has at most %d results, not %d", c.Complete, m.F, s.out, n)
+				}
+			}
+			if t, seen := types[m.Key]; seen && t != s.typ {
+				return fmt.Errorf("event %d: key %q is a %s and a %s", c.Invoke, m.Key, t, s.typ)
+			}
+			types[m.Key] = s.typ
+			if s.in == 0 {
+				continue
+			}
+			kv := keyValue{m.Key, m.In[s.in-1]}
+			if first, twice := written[kv]; twice {
+				return fmt.Errorf("event %d writes %d to key %q, as event %d does: values must be unique", c.Invoke, kv.value, kv.key, first)
+			}
+			written[kv] = c.Invoke
+		}
+	}
+	return nil
+}
