@@ -108,9 +108,9 @@ func Run(ctx context.Context, s Setup) error {
 	r.lastWords()
 	r.settle()
 	r.states()
+	r.stop()
 	r.violations()
 	r.enter(history.PhaseStop, "")
-	r.stop()
 	return r.Recorder.Err()
 }
 

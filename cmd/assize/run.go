@@ -225,13 +225,21 @@ func parseExpectation(s string) (report.Expectation, error) {
 // runDir is where a run's files go. It must not hold a run already.
 func runDir(out string, p harness.Plan) (string, error) {
 	dir := out
-	if dir == "" {
+	if out == "" {
 		dir = filepath.Join("results", fmt.Sprintf("%s-%s-%s-%d", time.Now().UTC().Format("20060102T150405Z"), p.Target, p.Cluster, p.Seed))
 	}
-	if _, err := os.Stat(filepath.Join(dir, report.HistoryFile)); err == nil {
-		return "", usage("--out: %s already holds a run", dir)
+	for n := 2; holdsRun(dir); n++ {
+		if out != "" {
+			return "", usage("--out: %s already holds a run", dir)
+		}
+		dir = strings.TrimSuffix(dir, fmt.Sprintf(".%d", n-1)) + fmt.Sprintf(".%d", n)
 	}
 	return dir, os.MkdirAll(dir, 0o777)
+}
+
+func holdsRun(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, report.HistoryFile))
+	return err == nil
 }
 
 // schedule draws what the plan leaves open, once it is known which nemeses there are.
