@@ -28,6 +28,7 @@ type fake struct {
 	blind    bool         // membership requests are answered and forgotten
 	perfect  bool         // clocks cannot be falsified
 	crooked  bool         // clocks cannot be mended
+	hunted   bool         // whoever is paused or skewed is killed at once
 }
 
 type fakeNode struct {
@@ -106,6 +107,7 @@ func (f *fake) Pause(_ context.Context, name string) error {
 	n, err := f.get(name)
 	if err == nil && name != f.stubborn {
 		n.paused = true
+		n.down = f.hunted
 	}
 	return err
 }
@@ -165,6 +167,7 @@ func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
 		n.wall += s.Wall
 	}
 	n.mono += s.Mono
+	n.down = n.down || f.hunted
 	return nil
 }
 

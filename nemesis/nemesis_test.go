@@ -57,6 +57,13 @@ func TestEveryBreakHoldsAndEveryMendMends(t *testing.T) {
 						t.Errorf("still broken: %s", left)
 					}
 				})
+				if n.Name == "members" {
+					breaks(t, n, size, nothingWrong, func(t *testing.T, f *fake, _ history.Fault, _ error) {
+						if len(f.nodes) < leastMembers {
+							t.Errorf("%d members are left", len(f.nodes))
+						}
+					})
+				}
 			})
 		}
 	}
@@ -167,6 +174,14 @@ func TestNothingToDoIsNoFault(t *testing.T) {
 		if !errors.Is(err, ErrNothing) || fault.Held {
 			t.Errorf("%s of dead nodes: %+v, %v", n.Name, fault, err)
 		}
+	}
+	// Overtaken by a killing before the probe could see anything.
+	for _, n := range []Nemesis{pause, clock} {
+		breaks(t, n, 3, func(f *fake) { f.hunted = true }, func(t *testing.T, _ *fake, fault history.Fault, err error) {
+			if !errors.Is(err, ErrNothing) || fault.Held {
+				t.Errorf("%s of nodes that are killed: %+v, %v", n.Name, fault, err)
+			}
+		})
 	}
 }
 

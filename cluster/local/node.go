@@ -219,7 +219,6 @@ func (c *Cluster) Kill(_ context.Context, name string) error {
 func (n *node) kill() error {
 	n.mu.Lock()
 	p := n.process
-	n.paused = false
 	n.mu.Unlock()
 	if p == nil {
 		return nil

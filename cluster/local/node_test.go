@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -50,11 +51,16 @@ func runNode(args []string) int {
 	f.IntVar(&g.id, "id", 0, "")
 	f.StringVar(&g.dir, "dir", "", "")
 	peer, client := f.String("peer", "", ""), f.String("client", "", "")
+	dogged := f.Bool("dogged", false, "go on when the parent is gone")
 	f.Parse(args)
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
+	if *dogged {
+		signal.Ignore()
+	} else {
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			os.Exit(0)
+		}()
+	}
 	for address, serve := range map[string]func(net.Conn){*peer: g.hear, *client: g.answer} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {

@@ -22,6 +22,10 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	n, _ := c.node("n1")
+	if n.answering() {
+		t.Error("a stopped node cannot answer")
+	}
 	if state, err := stateOf(pid); err != nil || state != 'T' {
 		t.Errorf("process state %c, %v, want stopped", state, err)
 	}
@@ -49,8 +53,13 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 	if err := c.Resume(t.Context(), "n1"); err != nil {
 		t.Errorf("resume of a node that is down: %v", err)
 	}
-	if err := c.Start(t.Context(), "n1"); err != nil {
-		t.Fatal(err)
+	for _, step := range []func(context.Context, string) error{c.Start, c.Pause, c.Kill, c.Start} {
+		if err := step(t.Context(), "n1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !n.answering() {
+		t.Error("the next life is not stopped")
 	}
 	if v := c.Violations(); len(v) > 0 {
 		t.Errorf("violations %q", v)
@@ -87,10 +96,14 @@ func lives(pid int) bool {
 	return err == nil && state != 'Z' && state != 'X'
 }
 
-// runController starts a cluster, tells its processes and waits for its own end.
+// runController starts a cluster, tells its processes and waits for its own end. Its nodes care neither for the end of their standard
+// input nor for signals, so that only the kernel can end them.
 func runController(dir string) int {
 	w := &town{}
-	c, err := New(context.Background(), Config{System: w.system(), Dir: dir, Nodes: 3})
+	system := w.system()
+	args := system.Args
+	system.Args = func(n cluster.Node) []string { return append(args(n), "-dogged") }
+	c, err := New(context.Background(), Config{System: system, Dir: dir, Nodes: 3})
 	if err != nil {
 		fmt.Println(err)
 		return 1

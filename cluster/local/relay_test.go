@@ -1,10 +1,13 @@
 package local
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
+	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +32,13 @@ func TestCutDirectionIsSilenceAndHealedGoesOn(t *testing.T) {
 	if got, want := heard(t, c, "n2").Got, []string{"before"}; !slices.Equal(got, want) {
 		t.Errorf("through a cut link came %q, want %q", got, want)
 	}
+	relays := c.allRelays()
+	one := relays[slices.IndexFunc(relays, func(r *relay) bool { return r.link.From == "n1" })]
+	until(t, c, "the probe takes itself back", func() bool {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return len(one.pipes) == 1
+	})
 	say(t, c, "n1", "n2", "still during")
 	if err := c.Cut(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -66,57 +76,91 @@ func TestCutHoldsNewConnections(t *testing.T) {
 	until(t, c, "late word of a dead sender", func() bool { return slices.Equal(heard(t, c, "n2").Got, []string{"first ever"}) })
 }
 
-// A target that does not read fills its buffers; a cut must stop even the write that is stuck in them.
-func TestCutStopsAWriteUnderWay(t *testing.T) {
-	c, _ := newTown(t, 2)
-	if err := c.Pause(t.Context(), "n2"); err != nil {
+// ends are both ends of one connection through a relay.
+func ends(t *testing.T) (r *relay, from, to net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	const words = 400
-	long := strings.Repeat("x", 60<<10)
-	stuck := make(chan struct{})
-	go func() {
-		defer close(stuck)
-		address, _ := c.Address("n1")
-		for i := range words {
-			var answer string
-			if ask(t.Context(), address, fmt.Sprintf("send 2 %d%s", i, long), &answer) != nil {
-				return
-			}
+	defer l.Close()
+	r, err = newRelay(cluster.Link{From: "n1", To: "n2"}, l.Addr().String, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
+	if from, err = net.Dial("tcp", r.address()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { from.Close() })
+	if to, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { to.Close() })
+	return r, from, to
+}
+
+// listen reads until nothing has come for a while, or the end.
+func listen(conn net.Conn) (n int, err error) {
+	b := make([]byte, 64<<10)
+	for {
+		conn.SetReadDeadline(time.Now().Add(silence))
+		m, err := conn.Read(b)
+		n += m
+		if err != nil {
+			return n, err
 		}
-	}()
-	relays := c.allRelays()
-	one := relays[slices.IndexFunc(relays, func(r *relay) bool { return r.link.From == "n1" })]
-	until(t, c, "a connection", func() bool {
-		one.mu.Lock()
-		defer one.mu.Unlock()
-		return len(one.pipes) == 1 && one.pipes[0].to != nil
-	})
-	if err := c.Cut(t.Context(), []cluster.Link{one.link}); err != nil {
-		t.Fatal(err)
 	}
-	if err := c.Resume(t.Context(), "n2"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Reach(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := len(heard(t, c, "n2").Got)
-	if _, err := c.Reach(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if after := len(heard(t, c, "n2").Got); after != before || after == words {
-		t.Errorf("%d words and then %d came through a cut link", before, after)
-	}
-	if err := c.Cut(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	<-stuck
-	until(t, c, "all words", func() bool { return len(heard(t, c, "n2").Got) == words })
-	for i, word := range heard(t, c, "n2").Got {
-		if want := fmt.Sprintf("%d%s", i, long); word != want {
-			t.Fatalf("word %d begins %.8q and has %d bytes, want %d", i, word, len(word), len(want))
+}
+
+func TestClosingIsNewsThatACutHolds(t *testing.T) {
+	for _, who := range []string{"sender", "target"} {
+		r, from, to := ends(t)
+		// The relay has its own end of the connection when something has come through.
+		if _, err := from.Write([]byte("x")); err != nil {
+			t.Fatal(err)
 		}
+		if n, err := listen(to); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		r.set(true)
+		other := to
+		if who == "sender" {
+			from.Close()
+		} else {
+			to.Close()
+			other = from
+		}
+		if n, err := listen(other); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the closing of the %s came through a cut link: %v", who, err)
+		}
+		r.set(false)
+		other.SetReadDeadline(time.Time{})
+		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("after healing the closing of the %s comes as %v", who, err)
+		}
+	}
+}
+
+// A probe knows a target that is down by the reset; an end without one means that a living target closed.
+func TestTargetThatIsDownIsAReset(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	r, err := newRelay(cluster.Link{From: "n1", To: "n2"}, l.Addr().String, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	conn, err := net.Dial("tcp", r.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("read: %v, want a reset", err)
 	}
 }
 
