@@ -70,9 +70,8 @@ func (h *host) own(ctx context.Context) {
 		if len(batch) == 0 {
 			continue
 		}
-		if err := h.outlet.put(h.step(batch)); err != nil {
-			h.fail(err)
-			return
+		if h.outlet.put(h.step(batch)) != nil {
+			return // the disk has failed; writeOut tells
 		}
 		clear(batch)
 	}

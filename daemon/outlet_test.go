@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"assize/machine"
 )
@@ -159,29 +160,31 @@ func TestNothingLeavesAfterADiskError(t *testing.T) {
 
 // TestOwnerWaitsForADiskThatIsFarBehind: what has been stepped and is not durable is bounded.
 func TestOwnerWaitsForADiskThatIsFarBehind(t *testing.T) {
-	j := newJourney()
-	j.step(logged("a"))
-	<-j.disk.began
-	big := strings.Repeat("x", aheadBytes+1)
-	j.step(logged(big))
-	through := make(chan bool, 1)
-	go func() {
-		j.step(logged("b"), sent("late"))
-		through <- true
-	}()
-	j.disk.end <- nil
-	if got := <-j.disk.began; len(got) != 1 || got[0] != big {
-		t.Errorf("%d records, want the large one alone", len(got))
-	}
-	<-through
-	j.disk.end <- nil
-	if got, want := fmt.Sprint(<-j.disk.began), "[b]"; got != want {
-		t.Errorf("written: %s, want %s", got, want)
-	}
-	j.disk.end <- nil
-	if got := <-j.out; got != "late" {
-		t.Errorf("got %q", got)
-	}
-	j.close()
-	<-j.err
+	synctest.Test(t, func(t *testing.T) {
+		j := newJourney()
+		j.step(logged("a"))
+		<-j.disk.began
+		j.step(logged(strings.Repeat("x", aheadBytes+1)))
+		through := false
+		go func() {
+			j.step(logged("b"), sent("late"))
+			through = true
+		}()
+		synctest.Wait()
+		if through {
+			t.Error("the owner went on")
+		}
+		j.disk.end <- nil
+		<-j.disk.began
+		j.disk.end <- nil
+		if got, want := fmt.Sprint(<-j.disk.began), "[b]"; got != want {
+			t.Errorf("written: %s, want %s", got, want)
+		}
+		j.disk.end <- nil
+		if got := <-j.out; got != "late" {
+			t.Errorf("got %q", got)
+		}
+		j.close()
+		<-j.err
+	})
 }

@@ -1,11 +1,13 @@
 package wal
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -111,6 +113,85 @@ func damage(r *rand.Rand, b []byte) ([]byte, string) {
 	default:
 		copy(b[at:], b[r.IntN(end):end])
 		return b, fmt.Sprintf("copied to %d", at)
+	}
+}
+
+// segmentOf appends batches to a fresh log and returns the content of its last segment.
+func segmentOf(t *testing.T, dir string, batches ...string) (number uint64, b []byte) {
+	t.Helper()
+	l, _ := open(t, dir, Options{Segment: 1 << 14})
+	for _, s := range batches {
+		snapshot, record, _ := strings.Cut(s, "|")
+		if err := appendText(l, snapshot, []string{record}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	number = l.number
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, segmentName(number)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number, b
+}
+
+func wantDamage(t *testing.T, what string, files map[uint64][]byte, numbers ...uint64) {
+	t.Helper()
+	if found, _, err := readFrom(files, numbers); err == nil {
+		t.Errorf("%s: read as %d records, %d bytes torn", what, len(found.Records), found.Torn)
+	}
+}
+
+// TestHoleBeforeALaterFrame: a lost sector is no torn write when the next frame is there, for that was written after a sync.
+func TestHoleBeforeALaterFrame(t *testing.T) {
+	n, b := segmentOf(t, t.TempDir(), "|a", "|"+strings.Repeat("b", 2000), "|c")
+	clear(b[2*sector : 3*sector])
+	wantDamage(t, "hole", map[uint64][]byte{n: b}, n)
+}
+
+// TestHoleInASnapshot: a base has its name only since its first frame is on the disk.
+func TestHoleInASnapshot(t *testing.T) {
+	n, b := segmentOf(t, t.TempDir(), "|a", strings.Repeat("snapshot", 500)+"|b")
+	wantDamage(t, "no snapshot", map[uint64][]byte{n: b[:headerSize]}, n)
+	clear(b[2*sector : 3*sector])
+	wantDamage(t, "hole", map[uint64][]byte{n: b}, n)
+}
+
+// TestTwoHistoriesOfOneLog: a directory is copied and both copies go on. Numbers, salt and places agree, the contents do not.
+func TestTwoHistoriesOfOneLog(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	n, common := segmentOf(t, a, "|common")
+	if err := os.WriteFile(filepath.Join(b, segmentName(n)), common, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	segmentOf(t, a, "|left", "|more", "|"+strings.Repeat("l", 1<<14))
+	segmentOf(t, b, "|rite", "|more", "|"+strings.Repeat("r", 1<<14))
+	next := map[uint64][]byte{}
+	for i, dir := range []string{a, b} {
+		var err error
+		if next[uint64(i)], err = os.ReadFile(filepath.Join(dir, segmentName(n+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := os.ReadFile(filepath.Join(a, segmentName(n)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err := os.ReadFile(filepath.Join(b, segmentName(n)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(left, []byte("more")) - frameHeader - 1
+	if at < headerSize || at != bytes.Index(right, []byte("more"))-frameHeader-1 {
+		t.Fatalf("the frames do not match: %d", at)
+	}
+	wantDamage(t, "a frame of the other", map[uint64][]byte{n: append(slices.Clone(left[:at]), right[at:]...)}, n)
+	wantDamage(t, "a segment of the other", map[uint64][]byte{n: left, n + 1: next[1]}, n, n+1)
+	wantDamage(t, "a lost end", map[uint64][]byte{n: left[:at], n + 1: next[0][:headerSize]}, n, n+1)
+	if found, _, err := readFrom(map[uint64][]byte{n: left, n + 1: next[0]}, []uint64{n, n + 1}); err != nil || len(found.Records) != 4 {
+		t.Errorf("the true one: %d records, %v", len(found.Records), err)
 	}
 }
 

@@ -161,6 +161,9 @@ func TestCrashAtEveryStep(t *testing.T) {
 		if got != contents[acknowledged].String() && (acknowledged+1 == len(contents) || got != contents[acknowledged+1].String()) {
 			t.Fatalf("%v: got %s, want %s or the next", err, got, contents[acknowledged])
 		}
+		if got, want := len(segments(t, dir)), int(l.number-l.base+1); got != want {
+			t.Fatalf("%v: %d files are left, %d are the log", err, got, want)
+		}
 		if err := appendText(l, "", []string{"after"}); err != nil {
 			t.Fatal(err)
 		}
