@@ -31,7 +31,8 @@ type fake struct {
 	answer     func(node string, t history.Txn) error // nil: as a true store would
 	lag        uint64                                 // how far the position that an answer carries is behind, every second answer
 	answers    int
-	mute       bool // no node knows a leader
+	mute       bool        // no node knows a leader
+	behind     func() bool // n3 has not applied all
 	quorum     []string
 	quorumMute bool
 	mended     bool
@@ -89,6 +90,9 @@ func (f *fake) Status(_ context.Context, node string) (cluster.Status, error) {
 	}
 	if f.mute {
 		s.Leader = ""
+	}
+	if f.behind != nil && node == "n3" && f.behind() {
+		s.Applied--
 	}
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -250,6 +251,19 @@ func TestStrategies(t *testing.T) {
 	}
 }
 
+func TestLastWordsWaitForThoseWhoAreBehind(t *testing.T) {
+	ops, _ := trial(t, plan(), func(f *fake, _ *Setup) { f.behind = func() bool { return f.Now() < 9*time.Second } })
+	for _, op := range ops {
+		if op.Phase == history.PhaseFinal && (op.Time < 9*time.Second || op.Note != "") {
+			t.Errorf("last words at %v, note %q", op.Time, op.Note)
+		}
+	}
+	ops, _ = trial(t, plan(), func(f *fake, _ *Setup) { f.mute = true })
+	if note := noteOf(ops, history.PhaseFinal); !strings.HasPrefix(note, "the nodes did not agree on a leader") {
+		t.Errorf("note %q", note)
+	}
+}
+
 func withFaults(p Plan) Plan {
 	p.Nemesis = []string{"kill"}
 	p.Faults = []Fault{
@@ -410,5 +424,51 @@ func TestNothingToDoIsNoFault(t *testing.T) {
 	}
 	if got := faultEvents(ops); len(got) != 0 || said != 2 || mended != 3 {
 		t.Errorf("fault events %q, %d notes, mended %d times; want none, 2, 3", got, said, mended)
+	}
+}
+
+func TestInvocationIsOnRecordBeforeItIsSent(t *testing.T) {
+	var asked atomic.Int64
+	trial(t, plan(), func(f *fake, s *Setup) {
+		recorder := s.Recorder
+		f.answer = func(node string, txn history.Txn) error {
+			if readOnly(txn) {
+				return nil // not unique
+			}
+			asked.Add(1)
+			if !slices.ContainsFunc(recorder.Ops(), func(op history.Op) bool {
+				return op.Kind == history.Invoke && op.Node == node && reflect.DeepEqual(op.Txn, txn)
+			}) {
+				t.Errorf("%v was sent before it was recorded", txn)
+			}
+			return nil
+		}
+	})
+	if asked.Load() == 0 {
+		t.Error("nothing was asked")
+	}
+}
+
+func TestPinnedClientLeavesItsNodeOnlyWithTheNode(t *testing.T) {
+	ops, _ := trial(t, plan(), func(f *fake, s *Setup) {
+		f.Go(func() {
+			f.Sleep(2 * time.Second)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.nodes = []string{"n1", "n3", "n4"}
+		})
+	})
+	nodes := map[int][]string{}
+	for _, op := range ops {
+		if op.Phase == history.PhaseMend {
+			break
+		}
+		if op.Kind == history.Invoke && !slices.Contains(nodes[op.Process], op.Node) {
+			nodes[op.Process] = append(nodes[op.Process], op.Node)
+		}
+	}
+	want := map[int][]string{0: {"n1"}, 1: {"n2", "n3"}, 2: {"n3"}, 3: {"n1"}}
+	if !reflect.DeepEqual(nodes, want) {
+		t.Errorf("nodes asked by process %v, want %v", nodes, want)
 	}
 }

@@ -138,6 +138,18 @@ func TestHeadlineHasTheOperationInIt(t *testing.T) {
 	}
 }
 
+func TestReadThatOverlapsTheWriteIsNotStale(t *testing.T) {
+	var b builder
+	w, r := history.Mop{F: "write", Key: "k", In: []int{1}}, history.Mop{F: "read", Key: "k"}
+	b.client(1*s, 1, history.Invoke, "n1", w, 0, "")
+	b.client(2*s, 2, history.Invoke, "n2", r, 0, "")
+	b.client(3*s, 1, history.OK, "n1", w, 5, "")
+	b.client(4*s, 2, history.OK, "n2", r, 0, "")
+	if got, want := staleness(b), (Stale{Reads: 1}); got == nil || *got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestWorstJudgementDecides(t *testing.T) {
 	valid, unknown, invalid := checkers.Result{Verdict: checkers.Valid}, checkers.Result{Verdict: checkers.Unknown, Note: "limit"}, checkers.Result{Verdict: checkers.Invalid, Note: "bad"}
 	ops, _ := staleRead()
