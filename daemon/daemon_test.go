@@ -255,6 +255,7 @@ func TestPeersMove(t *testing.T) {
 	if got := p.do(1, put("a")); got.Outcome != machine.Done {
 		t.Fatalf("got %v", got)
 	}
+	p.lines[1].wait("peer-up", "peer=2")
 	p.halt(2)
 	p.lines[1].wait("peer-down", "peer=2")
 	p.start(2)

@@ -16,6 +16,8 @@ const (
 	leastBackoff = 10 * time.Millisecond
 	mostBackoff  = 200 * time.Millisecond
 	steady       = time.Second // a connection that has lasted so long has been a good one
+	// settled is when a peer counts as reached: what stands in front of its port may take a connection only to close it.
+	settled = 300 * time.Millisecond
 
 	queueMessages = 4096
 	queueBytes    = 64 << 20
@@ -150,7 +152,8 @@ func (l *link) connect(ctx context.Context, address string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	l.tell(true, "address", address)
+	up := time.AfterFunc(settled, func() { l.tell(true, "address", address) })
+	defer up.Stop()
 	if err := l.pump(ctx, w); err != nil && ctx.Err() == nil {
 		return err
 	}
