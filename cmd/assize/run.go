@@ -222,19 +222,25 @@ func parseExpectation(s string) (report.Expectation, error) {
 	return report.Expectation{Claim: claim, Violated: what == "violated"}, nil
 }
 
-// runDir is where a run's files go. It must not hold a run already.
+// runDir is where a run's files go: out, which must not hold a run already, or a new directory below results.
 func runDir(out string, p harness.Plan) (string, error) {
-	dir := out
 	if out == "" {
-		dir = filepath.Join("results", fmt.Sprintf("%s-%s-%s-%d", time.Now().UTC().Format("20060102T150405Z"), p.Target, p.Cluster, p.Seed))
+		stamp := time.Now().UTC().Format("20060102T150405Z")
+		out = vacant(filepath.Join("results", fmt.Sprintf("%s-%s-%s-%d", stamp, p.Target, p.Cluster, p.Seed)))
 	}
-	for n := 2; holdsRun(dir); n++ {
-		if out != "" {
-			return "", usage("--out: %s already holds a run", dir)
-		}
-		dir = strings.TrimSuffix(dir, fmt.Sprintf(".%d", n-1)) + fmt.Sprintf(".%d", n)
+	if holdsRun(out) {
+		return "", usage("--out: %s already holds a run", out)
 	}
-	return dir, os.MkdirAll(dir, 0o777)
+	return out, os.MkdirAll(out, 0o777)
+}
+
+// vacant is dir, or dir with the first number behind it that makes it one that holds no run.
+func vacant(dir string) string {
+	free := dir
+	for n := 2; holdsRun(free); n++ {
+		free = fmt.Sprintf("%s.%d", dir, n)
+	}
+	return free
 }
 
 func holdsRun(dir string) bool {

@@ -163,7 +163,7 @@ func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op, broken 
 	}
 	out := ""
 	if s.out != "" {
-		out = filepath.Join(s.out, fmt.Sprintf("seed-%d", p.Seed))
+		out = vacant(filepath.Join(s.out, fmt.Sprintf("seed-%d", p.Seed)))
 	}
 	dir, err := runDir(out, p)
 	if err != nil {
