@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,15 +141,11 @@ func (c *Cluster) Close() error {
 		return nil
 	}
 	c.closed = true
-	nodes := slices.Clone(c.nodes)
-	if c.pending != nil {
-		nodes = append(nodes, c.pending)
-	}
 	relays := c.relays
 	c.relays = nil
 	c.mu.Unlock()
 
-	err := eachNode(nodes, func(n *node) error { return n.close() })
+	err := eachNode(c.everybody(), func(n *node) error { return n.close() })
 	for _, r := range relays {
 		r.close()
 	}
@@ -190,13 +185,7 @@ func (c *Cluster) Wait() { c.work.Wait() }
 
 // Nodes are the members, also those that are down.
 func (c *Cluster) Nodes() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	names := make([]string, len(c.nodes))
-	for i, n := range c.nodes {
-		names[i] = n.name
-	}
-	return names
+	return namesOf(c.members())
 }
 
 // Size is the number of members that the cluster began with.
@@ -247,32 +236,13 @@ func (c *Cluster) members() []*node {
 	return slices.Clone(c.nodes)
 }
 
-// MendQuorum mends a random majority completely and kills and cuts off everybody else.
-func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error) {
-	nodes := c.members()
-	r := rand.New(rand.NewPCG(draw, 0x6d656e64))
-	r.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
-	kept, lost := nodes[:len(nodes)/2+1], nodes[len(nodes)/2+1:]
-	slices.SortFunc(kept, func(a, b *node) int { return a.id - b.id })
-
-	var cut []cluster.Link
-	for _, l := range lost {
-		for _, n := range nodes {
-			if n != l {
-				cut = append(cut, cluster.Link{From: l.name, To: n.name}, cluster.Link{From: n.name, To: l.name})
-			}
-		}
+// everybody: the members and the node that may have become one.
+func (c *Cluster) everybody() []*node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	nodes := slices.Clone(c.nodes)
+	if c.pending != nil {
+		nodes = append(nodes, c.pending)
 	}
-	err := eachNode(lost, func(n *node) error { return n.kill() })
-	if !c.config.Direct {
-		err = errors.Join(err, c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
-	}
-	err = errors.Join(err, eachNode(kept, func(n *node) error {
-		return errors.Join(n.resume(), c.start(ctx, n))
-	}))
-	names := make([]string, len(kept))
-	for i, n := range kept {
-		names[i] = n.name
-	}
-	return names, err
+	return nodes
 }

@@ -302,6 +302,47 @@ func TestQuorumIsMendedAndAllElseBroken(t *testing.T) {
 	}
 }
 
+// A join in doubt: whoever has heard of it counts six, and three are then no majority.
+func TestQuorumIsOneOfEveryConfiguration(t *testing.T) {
+	c, w := newTown(t, 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.config.System.Join = func(context.Context, string, int, string) error {
+		cancel()
+		return errors.New("no answer")
+	}
+	if name, err := c.Join(ctx); err == nil {
+		t.Fatalf("%s joined", name)
+	}
+	for draw := range uint64(4) {
+		w.mu.Lock()
+		w.members = []string{"n1", "n2", "n3", "n4", "n5", "n6"}
+		w.mu.Unlock()
+		kept, err := c.MendQuorum(t.Context(), draw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range c.Nodes() {
+			_, err := c.Status(t.Context(), n)
+			if got, want := err == nil, slices.Contains(kept, n); got != want {
+				t.Errorf("draw %d: %s answers: %v, want %v", draw, n, got, want)
+			}
+		}
+		running := len(kept)
+		if c.pending.answering() {
+			running++
+		}
+		if running != 4 {
+			t.Errorf("draw %d: %v and n6: %v are not four", draw, kept, c.pending.answering())
+		}
+	}
+	if err := c.pending.kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(t.Context(), "n1"); err != nil || !c.pending.answering() {
+		t.Errorf("the node that may have joined is down: %v", err)
+	}
+}
+
 func TestInterruptWakesSleepers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &town{members: []string{"n1"}}

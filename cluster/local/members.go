@@ -17,15 +17,9 @@ import (
 
 // peersOf lists where n finds the others.
 func (c *Cluster) peersOf(n *node) []cluster.Peer {
-	others := c.members()
-	c.mu.Lock()
-	if c.pending != nil {
-		others = append(others, c.pending)
-	}
-	c.mu.Unlock()
 	relays := c.allRelays()
 	var peers []cluster.Peer
-	for _, other := range others {
+	for _, other := range c.everybody() {
 		if other == n {
 			continue
 		}
@@ -42,13 +36,7 @@ func (c *Cluster) peersOf(n *node) []cluster.Peer {
 
 // writePeers tells every node where it finds all others, in <Dir>/peers.json. A node sees the old file or the new one.
 func (c *Cluster) writePeers() error {
-	nodes := c.members()
-	c.mu.Lock()
-	if c.pending != nil {
-		nodes = append(nodes, c.pending)
-	}
-	c.mu.Unlock()
-	for _, n := range nodes {
+	for _, n := range c.everybody() {
 		addresses := make(map[string]string)
 		for _, p := range c.peersOf(n) {
 			addresses[strconv.Itoa(p.ID)] = p.Address

@@ -96,13 +96,20 @@ func (n *node) answering() bool {
 	return n.process != nil && n.process.running() && !n.paused
 }
 
-// Start starts a node that is down and waits until it answers.
+// Start starts a node that is down and waits until it answers. With it a node starts that may have become a member but that no caller can
+// name yet: where its join has been committed its vote is needed.
 func (c *Cluster) Start(ctx context.Context, name string) error {
 	n, err := c.node(name)
 	if err != nil {
 		return err
 	}
-	return c.start(ctx, n)
+	c.mu.Lock()
+	pending := c.pending
+	c.mu.Unlock()
+	if pending != nil && pending != n {
+		err = c.start(ctx, pending)
+	}
+	return errors.Join(err, c.start(ctx, n))
 }
 
 // start tries again with other ports where somebody has taken the node's while it was down.

@@ -96,29 +96,6 @@ func lives(pid int) bool {
 	return err == nil && state != 'Z' && state != 'X'
 }
 
-// runController starts a cluster, tells its processes and waits for its own end. Its nodes care neither for the end of their standard
-// input nor for signals, so that only the kernel can end them.
-func runController(dir string) int {
-	w := &town{}
-	system := w.system()
-	args := system.Args
-	system.Args = func(n cluster.Node) []string { return append(args(n), "-dogged") }
-	c, err := New(context.Background(), Config{System: system, Dir: dir, Nodes: 3})
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	if err := c.Pause(context.Background(), "n3"); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	for _, n := range c.members() {
-		fmt.Println(n.process.cmd.Process.Pid)
-	}
-	fmt.Println("ready")
-	select {}
-}
-
 func TestKilledControllerLeavesNoProcess(t *testing.T) {
 	own, err := os.Executable()
 	if err != nil {

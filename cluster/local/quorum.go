@@ -1,0 +1,81 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"assize/cluster"
+)
+
+// MendQuorum mends a random quorum completely and kills and cuts off everybody else. A majority of the members is not always one: where a node
+// has just been asked to join or to leave, some may already count by a configuration that others have not heard of, so the quorum grows
+// until it is a majority of every configuration that any of its nodes knows.
+func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error) {
+	c.change.Lock()
+	defer c.change.Unlock()
+	members := c.members()
+	order := c.everybody()
+	r := rand.New(rand.NewPCG(draw, 0x6d656e64))
+	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for size := 1; size <= len(order); size++ {
+		quorum := order[:size]
+		if !majority(quorum, namesOf(members)) {
+			continue
+		}
+		if err := c.isolate(ctx, quorum, order[size:]); err != nil {
+			return nil, err
+		}
+		enough := true
+		for _, n := range quorum {
+			s, err := c.statusOf(ctx, n)
+			if err != nil {
+				return nil, fmt.Errorf("mend a quorum: %w", err)
+			}
+			enough = enough && (len(s.Members) == 0 || majority(quorum, s.Members))
+		}
+		if enough {
+			// No client and no fault can name a node that has not joined yet.
+			kept := slices.DeleteFunc(slices.Clone(members), func(n *node) bool { return !slices.Contains(quorum, n) })
+			return namesOf(kept), nil
+		}
+	}
+	return nil, errors.New("mend a quorum: all nodes together are none")
+}
+
+func namesOf(nodes []*node) []string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = n.name
+	}
+	return names
+}
+
+func majority(nodes []*node, configuration []string) bool {
+	have := 0
+	for _, n := range nodes {
+		if slices.Contains(configuration, n.name) {
+			have++
+		}
+	}
+	return 2*have > len(configuration)
+}
+
+// isolate leaves these nodes alone with each other, mended; the others are down and cut off.
+func (c *Cluster) isolate(ctx context.Context, kept, lost []*node) error {
+	err := eachNode(lost, func(n *node) error { return n.kill() })
+	if !c.config.Direct {
+		var cut []cluster.Link
+		for _, l := range lost {
+			for _, n := range slices.Concat(kept, lost) {
+				cut = append(cut, cluster.Link{From: l.name, To: n.name}, cluster.Link{From: n.name, To: l.name})
+			}
+		}
+		err = errors.Join(err, c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
+	}
+	return errors.Join(err, eachNode(kept, func(n *node) error {
+		return errors.Join(n.resume(), c.start(ctx, n))
+	}))
+}
