@@ -28,6 +28,8 @@ type fake struct {
 	blind    bool         // membership requests are answered and forgotten
 	perfect  bool         // clocks cannot be falsified
 	crooked  bool         // clocks cannot be mended
+	late     string       // has left without anybody having seen it
+	pending  *fakeNode    // has joined without anybody having seen it
 	hunted   bool         // whoever is paused or skewed is killed at once
 }
 
@@ -132,7 +134,7 @@ func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
 		f.now += time.Second
 		return cluster.Status{}, errors.New("time-out")
 	}
-	s := cluster.Status{Role: "follower", Term: f.term, Members: f.Nodes()}
+	s := cluster.Status{Role: "follower", Term: f.term, Members: f.counted()}
 	for _, other := range f.nodes {
 		if other.leads {
 			s.Leader = other.name
@@ -191,8 +193,21 @@ func (f *fake) Transfer(_ context.Context, to string) error {
 	return nil
 }
 
+// counted are those whom the leader counts.
+func (f *fake) counted() []string {
+	names := without(f.Nodes(), f.late)
+	if f.pending != nil {
+		names = append(names, f.pending.name)
+	}
+	return names
+}
+
 func (f *fake) Join(context.Context) (string, error) {
 	switch {
+	case f.pending != nil:
+		f.nodes = append(f.nodes, f.pending)
+		f.pending = nil
+		return f.nodes[len(f.nodes)-1].name, nil
 	case f.deaf:
 		return "", errors.New("no answer")
 	case f.blind:

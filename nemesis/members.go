@@ -124,27 +124,45 @@ func witnessed(ctx context.Context, c cluster.Cluster, fault history.Fault, node
 	return fault, nil
 }
 
-// mendMembers lets nodes join or leave until there are as many as at the beginning. Who has been longest there leaves first, the leader last.
+// mendMembers first settles what is in doubt: a change that was given up may have been committed after all. Then nodes join or leave until there are
+// as many as at the beginning. Who has been longest there leaves first, the leader last.
 func mendMembers(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	size := c.(cluster.Sizer).Size()
 	fault := history.Fault{What: "nothing to mend: as many members as at the beginning", Mended: true, Held: true}
-	for len(c.Nodes()) != size {
-		sights, err := quorate(ctx, c)
-		if err != nil {
-			return history.Fault{What: "change the members back", Mended: true}, err
+	for {
+		sights := look(ctx, c, c.Nodes())
+		leader, ok := leaderOf(sights)
+		gone, unknown := strangers(c.Nodes(), leader.status.Members), strangers(leader.status.Members, c.Nodes())
+		if !ok || len(gone)+len(unknown) > 0 || len(sights) != size {
+			var err error
+			if sights, err = quorate(ctx, c); err != nil {
+				return history.Fault{What: "change the members back", Mended: true}, err
+			}
+			leader, _ = leaderOf(sights)
+			gone, unknown = strangers(c.Nodes(), leader.status.Members), strangers(leader.status.Members, c.Nodes())
 		}
-		if len(sights) < size {
+		var err error
+		switch {
+		case len(gone) > 0:
+			fault, err = leave(ctx, c, gone[0])
+		case len(unknown) > 0 || len(sights) < size:
 			fault, err = join(ctx, c)
-		} else {
+		case len(sights) > size:
 			fault, err = leave(ctx, c, eldest(sights))
+		default:
+			fault.Probe = fmt.Sprintf("status of the leader %s: members %s", leader.node, list(leader.status.Members))
+			return fault, nil
 		}
 		fault.Mended = true
 		if err != nil || !fault.Held {
 			return fault, err
 		}
 	}
-	fault.Probe = "members: " + list(c.Nodes())
-	return fault, nil
+}
+
+// strangers are the nodes that others do not count.
+func strangers(nodes, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return slices.Contains(others, n) })
 }
 
 func eldest(sights []sight) string {

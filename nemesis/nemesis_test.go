@@ -250,6 +250,33 @@ func TestMendThatDoesNotMendIsSeen(t *testing.T) {
 	}
 }
 
+// A request whose answer was lost may have been carried out.
+func TestMembersInDoubtAreSettled(t *testing.T) {
+	for _, prepare := range []func(*fake){
+		func(f *fake) { f.late = "n2" },
+		func(f *fake) {
+			f.pending = f.add()
+			f.nodes = f.nodes[:3]
+		},
+		func(f *fake) {
+			f.late = "n1"
+			f.pending = f.add()
+			f.nodes = f.nodes[:3]
+		},
+	} {
+		f := newFake(3)
+		f.lead("n3")
+		prepare(f)
+		fault, err := members.Mend(t.Context(), f)
+		if err != nil || !fault.Held || !fault.Mended {
+			t.Errorf("%+v, %v", fault, err)
+		}
+		if got, want := f.Nodes(), f.counted(); !slices.Equal(got, want) || len(got) != 3 {
+			t.Errorf("nodes %v, counted %v", got, want)
+		}
+	}
+}
+
 // One nemesis must not mend what another has broken.
 func TestMendsAreIndependent(t *testing.T) {
 	f := newFake(5)
