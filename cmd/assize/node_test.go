@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"assize/daemon/etcd"
+)
+
+func TestNodeCommandLine(t *testing.T) {
+	good := []string{"node", "--id", "1", "--dir", t.TempDir(), "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0"}
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"--voters 2,3", "do not contain --id 1"},
+		{"", "--join"},
+		{"--voters 1,1", "want different ids"},
+		{"--voters 1,x", "want different ids"},
+		{"--voters 1 --join", "--join excludes --voters"},
+		{"--voters 1 --target zzz", "targets are raft"},
+		{"--voters 1 --read zzz", "readindex"},
+		{"--voters 1 --flaw zzz", "forget-vote"},
+		{"--voters 1 --peers 2", "want 2=HOST:PORT"},
+		{"--voters 1 --peers x=a:1", "want 2=HOST:PORT"},
+		{"--voters 1 --id 0", "ids begin with 1"},
+		{"--voters 1 --heartbeat soon", "heartbeat"},
+	} {
+		status, _, stderr := call(t, append(good, strings.Fields(c.args)...)...)
+		if status != exitUsage || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, %q, want %q in it", c.args, status, stderr, c.want)
+		}
+	}
+}
+
+// lone is a cluster of one node in a process of its own.
+type lone struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stderr *bufio.Scanner
+	ready  map[string]string // the pairs of its first line that says so
+}
+
+func startLone(t *testing.T, dir string, args ...string) *lone {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{"node", "--id", "1", "--dir", dir, "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0", "--voters", "1"}, args...)
+	n := &lone{cmd: exec.Command(self, args...), ready: map[string]string{}}
+	stdin, err := n.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := n.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stdin, n.stderr = stdin, bufio.NewScanner(stderr)
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.cmd.Process.Kill(); n.cmd.Wait() })
+	for _, pair := range strings.Fields(n.until(t, "ready")) {
+		k, v, _ := strings.Cut(pair, "=")
+		n.ready[k] = v
+	}
+	return n
+}
+
+// until returns the next line of that event.
+func (n *lone) until(t *testing.T, event string) string {
+	t.Helper()
+	for n.stderr.Scan() {
+		if strings.HasPrefix(n.stderr.Text(), event+" ") {
+			return n.stderr.Text()
+		}
+	}
+	t.Fatalf("it never said %q", event)
+	return ""
+}
+
+func TestNodeEndsWithItsParentsPipe(t *testing.T) {
+	n := startLone(t, t.TempDir())
+	n.stdin.Close()
+	n.until(t, "stopped")
+	if err := n.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNodeStartedByHandIgnoresTheEndOfItsInput(t *testing.T) {
+	n := startLone(t, t.TempDir(), "--orphan=false")
+	n.stdin.Close()
+	if _, err := etcd.Status(t.Context(), n.ready["client"]); err != nil {
+		t.Error(err)
+	}
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	n.until(t, "stopped")
+	if err := n.cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+func TestNodeWhoseDirectoryIsTakenFails(t *testing.T) {
+	dir := t.TempDir()
+	startLone(t, dir)
+	status, _, stderr := call(t, "node", "--id", "1", "--dir", dir, "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0", "--voters", "1")
+	if status != exitBroken || !strings.Contains(stderr, "another node uses "+dir) {
+		t.Errorf("exit %d, %q", status, stderr)
+	}
+}
+
+// TestRubbishOnANodesPorts throws bytes at both ports of a real node, raw and behind what a good client and a good peer would say first; the node goes on.
+func TestRubbishOnANodesPorts(t *testing.T) {
+	n := startLone(t, t.TempDir())
+	r := rand.New(rand.NewPCG(5, 5))
+	openings := []string{
+		"",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", // HTTP/2
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", // and empty settings
+		"POST /etcdserverpb.KV/Put HTTP/1.1\r\nHost: x\r\n\r\n",
+		"\x26\x00\x00\x00", // the length of a hello
+	}
+	for i := range 300 {
+		address := n.ready[[]string{"peer", "client"}[i%2]]
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+		noise := make([]byte, r.IntN(2000))
+		for j := range noise {
+			noise[j] = byte(r.Uint32())
+		}
+		io.WriteString(conn, openings[r.IntN(len(openings))]) // it may have hung up already
+		conn.Write(noise)
+		conn.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if s, err := etcd.Status(ctx, n.ready["client"]); err != nil || s.Role == "" {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
