@@ -31,6 +31,9 @@ func byText(errs ...error) map[string]error {
 	for _, err := range errs {
 		m[status.Convert(err).Message()] = err
 	}
+	// What machines and hosts call otherwise.
+	m[etcdPrefix+"no leader is known"] = rpctypes.ErrGRPCNoLeader
+	m[etcdPrefix+"too many requests are waiting"] = rpctypes.ErrGRPCRequestTooManyRequests
 	return m
 }
 

@@ -153,7 +153,9 @@ func (d door) ClientHandshake(context.Context, string, net.Conn) (net.Conn, cred
 	return nil, nil, errors.New("this is a server's door")
 }
 
-func (d door) Info() credentials.ProtocolInfo { return credentials.ProtocolInfo{SecurityProtocol: "insecure"} }
+func (d door) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "insecure"}
+}
 
 func (d door) Clone() credentials.TransportCredentials { return d }
 

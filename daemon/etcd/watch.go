@@ -3,6 +3,8 @@ package etcd
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"time"
 
@@ -80,8 +82,11 @@ func (s *watches) Watch(stream pb.Watch_WatchServer) error {
 			err = w.take(ctx, r)
 		case <-ticker.C:
 			err = w.reassure(revision)
-		case <-ended:
-			return nil // the client has closed its side, or the stream is broken: nobody listens
+		case err := <-ended:
+			if !errors.Is(err, io.EOF) {
+				return err
+			}
+			// The client has nothing more to ask, but still listens.
 		case <-ctx.Done():
 			return ctx.Err()
 		}
