@@ -30,6 +30,7 @@ type Node struct {
 	Client  string // address to listen on for clients, host:port
 	Peers   []Peer // where to reach the others
 	Joining bool   // it joins a running cluster
+	Cluster string // name that no other cluster has: nodes of different ones do not talk to each other, whosever port they find
 	Seed    uint64
 	Settings
 }

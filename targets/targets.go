@@ -88,6 +88,9 @@ func nodeArgs(n cluster.Node) []string {
 		"--seed", strconv.FormatUint(n.Seed, 10), "--heartbeat", n.Heartbeat.String(), "--election", n.Election.String(),
 		"--drift", strconv.FormatFloat(n.Drift, 'g', -1, 64), "--snapshot", strconv.Itoa(n.Snapshot),
 	}
+	if n.Cluster != "" {
+		args = append(args, "--cluster", n.Cluster)
+	}
 	if n.Read != "" {
 		args = append(args, "--read", n.Read)
 	}

@@ -11,6 +11,7 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -46,6 +47,7 @@ const (
 // Cluster is a running cluster. All methods are safe for concurrent use.
 type Cluster struct {
 	config  Config
+	name    string          // no other cluster's, ever
 	run     context.Context // of the whole run: its end wakes sleepers
 	began   time.Time
 	work    sync.WaitGroup
@@ -90,7 +92,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	config.Dir = dir
-	c := &Cluster{config: config, run: ctx, began: time.Now(), spawner: newSpawner(), next: 1}
+	c := &Cluster{config: config, name: rand.Text(), run: ctx, began: time.Now(), spawner: newSpawner(), next: 1}
 	if err := c.begin(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -90,6 +90,9 @@ func TestNodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	}
 	n, _ := c.node("n1")
 	peer, _ := n.addresses()
+	n.mu.Lock()
+	n.release()
+	n.mu.Unlock()
 	l, err := net.Listen("tcp", peer)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,8 +30,8 @@ type node struct {
 	mu      sync.Mutex
 	peer    string // addresses that it listens on
 	client  string
-	held    []net.Listener // keep the addresses free until the start
-	process *process       // nil before the first start
+	held    []claim  // of both addresses, while it is down
+	process *process // nil before the first start
 	starts  uint64
 	paused  bool
 	closed  bool // it will not be started again
@@ -61,24 +62,38 @@ func (c *Cluster) newNode(joining bool) (*node, error) {
 // settle takes new addresses for the node and holds them. Under mu.
 func (n *node) settle() error {
 	n.release()
-	peer, err := hold()
+	peer, err := choose()
 	if err != nil {
 		return err
 	}
-	client, err := hold()
+	client, err := choose()
 	if err != nil {
-		peer.Close()
+		peer.release()
 		return err
 	}
-	n.held = []net.Listener{peer, client}
-	n.peer, n.client = peer.Addr().String(), client.Addr().String()
+	n.held = []claim{peer, client}
+	n.peer, n.client = peer.address(), client.address()
 	return nil
+}
+
+// keep holds the node's addresses while it is down. Who cannot have them back has others at the next start. Under mu.
+func (n *node) keep() {
+	if n.closed || len(n.held) > 0 || n.process != nil && n.process.running() {
+		return
+	}
+	for _, address := range []string{n.peer, n.client} {
+		_, port, _ := net.SplitHostPort(address)
+		number, _ := strconv.Atoi(port)
+		if release, err := hold(number); err == nil {
+			n.held = append(n.held, claim{number, release})
+		}
+	}
 }
 
 // release gives the held addresses free. Under mu.
 func (n *node) release() {
-	for _, l := range n.held {
-		l.Close()
+	for _, c := range n.held {
+		c.release()
 	}
 	n.held = nil
 }
@@ -156,6 +171,7 @@ func (c *Cluster) ignite(n *node) (*process, error) {
 		Peer:     n.peer,
 		Client:   n.client,
 		Peers:    n.peers,
+		Cluster:  c.name,
 		Joining:  n.joining,
 		Seed:     mix(c.config.Seed, uint64(n.id), n.starts),
 		Settings: c.config.Settings,
@@ -171,6 +187,12 @@ func (c *Cluster) ignite(n *node) (*process, error) {
 		return nil, fmt.Errorf("start %s: %w", n.name, err)
 	}
 	n.process, n.paused = p, false
+	go func() {
+		<-p.done
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.keep()
+	}()
 	return p, nil
 }
 
@@ -233,6 +255,9 @@ func (n *node) kill() error {
 	if err := p.kill(); err != nil {
 		return fmt.Errorf("%s: %w", n.name, err)
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.keep()
 	return nil
 }
 

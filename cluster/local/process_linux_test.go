@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -63,6 +64,36 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 	}
 	if v := c.Violations(); len(v) > 0 {
 		t.Errorf("violations %q", v)
+	}
+}
+
+// While a node is down another run's must not get its port, lest our clients talk to that.
+func TestPortsOfANodeThatIsDownAreHeld(t *testing.T) {
+	c, _ := newTown(t, 1)
+	n, _ := c.node("n1")
+	peer, client := n.addresses()
+	for range 2 {
+		if err := c.Kill(t.Context(), "n1"); err != nil {
+			t.Fatal(err)
+		}
+		for _, address := range []string{peer, client} {
+			if l, err := net.Listen("tcp", address); err == nil {
+				l.Close()
+				t.Errorf("%s is free", address)
+			}
+			if conn, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
+				if err == nil {
+					conn.Close()
+				}
+				t.Errorf("somebody listens at %s: %v", address, err)
+			}
+		}
+		if err := c.Start(t.Context(), "n1"); err != nil {
+			t.Fatal(err)
+		}
+		if p, _ := n.addresses(); p != peer {
+			t.Errorf("it is at %s, want %s as before", p, peer)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ type relay struct {
 }
 
 func newRelay(link cluster.Link, target func() string, seed uint64) (*relay, error) {
-	l, err := hold()
+	l, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("relay from %s to %s: %w", link.From, link.To, err)
 	}

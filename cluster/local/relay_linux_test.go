@@ -37,7 +37,7 @@ func TestCutStopsAWriteUnderWay(t *testing.T) {
 		_, err := from.Write(make([]byte, all))
 		sent <- err
 	}()
-	if n, _ := listen(from); n != 0 { // time for the relay to have its other end
+	if n, _ := drain(from); n != 0 { // time for the relay to have its other end
 		t.Fatal("the sender hears something")
 	}
 	r.mu.Lock()
@@ -45,7 +45,7 @@ func TestCutStopsAWriteUnderWay(t *testing.T) {
 	r.mu.Unlock()
 	// All is stuck when nothing more gets into the kernel; the sender has far more than any buffer takes.
 	for before := -1; ; {
-		if n, _ := listen(from); n != 0 {
+		if n, _ := drain(from); n != 0 {
 			t.Fatal("the sender hears something")
 		}
 		now := inFlight(t, relayed, to)
@@ -55,17 +55,17 @@ func TestCutStopsAWriteUnderWay(t *testing.T) {
 		before = now
 	}
 	r.set(true)
-	if n, _ := listen(from); n != 0 { // time for the stuck write to be given up
+	if n, _ := drain(from); n != 0 { // time for the stuck write to be given up
 		t.Fatal("the sender hears something")
 	}
 	want := inFlight(t, relayed, to)
-	got, _ := listen(to)
+	got, _ := drain(to)
 	if got != want || got == 0 {
 		t.Errorf("%d bytes came after the cut, %d had been sent before", got, want)
 	}
 	r.set(false)
 	for got < all {
-		n, _ := listen(to)
+		n, _ := drain(to)
 		if n == 0 {
 			t.Fatalf("%d bytes came, want %d", got, all)
 		}

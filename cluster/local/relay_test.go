@@ -100,8 +100,8 @@ func ends(t *testing.T) (r *relay, from, to net.Conn) {
 	return r, from, to
 }
 
-// listen reads until nothing has come for a while, or the end.
-func listen(conn net.Conn) (n int, err error) {
+// drain reads until nothing has come for a while, or the end.
+func drain(conn net.Conn) (n int, err error) {
 	b := make([]byte, 64<<10)
 	for {
 		conn.SetReadDeadline(time.Now().Add(silence))
@@ -120,7 +120,7 @@ func TestClosingIsNewsThatACutHolds(t *testing.T) {
 		if _, err := from.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := listen(to); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if n, err := drain(to); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("%d bytes, %v", n, err)
 		}
 		r.set(true)
@@ -131,7 +131,7 @@ func TestClosingIsNewsThatACutHolds(t *testing.T) {
 			to.Close()
 			other = from
 		}
-		if n, err := listen(other); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if n, err := drain(other); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the closing of the %s came through a cut link: %v", who, err)
 		}
 		r.set(false)
