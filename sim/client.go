@@ -127,7 +127,7 @@ func (c *conn) ask(command machine.Command) (machine.Result, error) {
 	c.at = max(c.at, s.now+c.delay())
 	s.plan(c.at, request, c.index, c.seq)
 	s.plan(s.now+int64(c.timeout), timeout, c.index, c.seq)
-	c.waiter = s.current
+	c.waiter = s.self()
 	s.block()
 	if c.outcome != nil {
 		return machine.Result{}, fmt.Errorf("%s: %w", c.node.name, c.outcome)

@@ -26,7 +26,8 @@ type mail struct {
 	doomed bool // lost should the link be cut before it arrives
 }
 
-// mostMail is far beyond what any sound protocol has under way. One whose messages breed more messages would never end.
+// mostMail is far beyond what any sound protocol has under way. One whose messages breed more messages
+// would never end, so the process that sends one too many dies of it.
 const mostMail = 1 << 14
 
 // send puts a message on its link. One draw decides all: upper half the delay, lower half loss and duplication. It is drawn for messages on
@@ -40,6 +41,10 @@ func (s *Sim) send(n *node, m machine.Message) {
 	h := draw(l.key, l.count)
 	if len(s.mail)-len(s.freeMail) >= mostMail {
 		s.court.violate(s, n, "flood", fmt.Sprintf("%d messages are under way", mostMail))
+		if n.burst != n.life {
+			n.burst = n.life
+			s.plan(s.now, burst, n.index, n.life)
+		}
 		return
 	}
 	if l.cut || uint32(h&0xffff) < l.lose {

@@ -27,6 +27,7 @@ type node struct {
 	life   uint32 // of the process; odd while there is one
 	up     bool
 	paused bool
+	burst  uint32 // the last life that ended by sending too much
 	timer  uint32 // the newest tick timer
 	due    int64  // when it fires, by the monotonic clock
 	missed bool   // it fired while the process was paused

@@ -13,6 +13,7 @@ const (
 	timeout             // of connection arg, for its request token
 	reset               // connection arg has been broken, and its client gets to know
 	gone                // connection arg has been closed, and its node gets to know
+	burst               // node arg in its life token has sent too much
 )
 
 // event is a value in the queue: nothing is allocated for it. Events at one time happen in the order in which they were planned.

@@ -26,6 +26,9 @@ func (s *Sim) Go(f func()) {
 }
 
 func (s *Sim) launch(f func()) {
+	if s.halting {
+		return
+	}
 	var r *routine
 	if n := len(s.idle); n > 0 {
 		r = s.idle[n-1]
@@ -87,13 +90,20 @@ func (s *Sim) run(r *routine) {
 
 // block gives up the thread until the routine is run again.
 func (s *Sim) block() {
-	r := s.current
-	if r == nil {
-		panic("sim: blocking outside of Run")
-	}
-	if s.halting || !r.yield(struct{}{}) {
+	if !s.self().yield(struct{}{}) {
 		panic(halted{})
 	}
+}
+
+// self is the routine that has the thread. Only one may block; one that is being unwound may do so no more.
+func (s *Sim) self() *routine {
+	if s.halting {
+		panic(halted{})
+	}
+	if s.current == nil {
+		panic("sim: blocking outside of Run")
+	}
+	return s.current
 }
 
 // Now is the virtual time since the run began.
@@ -101,10 +111,7 @@ func (s *Sim) Now() time.Duration { return time.Duration(s.now) }
 
 // Sleep blocks for virtual time.
 func (s *Sim) Sleep(d time.Duration) {
-	r := s.current
-	if r == nil {
-		panic("sim: Sleep outside of Run")
-	}
+	r := s.self()
 	r.token++
 	s.plan(s.now+int64(max(d, 0)), wake, r.index, r.token)
 	s.block()
@@ -115,7 +122,7 @@ func (s *Sim) Wait() {
 	if s.running == 0 {
 		return
 	}
-	r := s.current
+	r := s.self()
 	r.token++
 	s.waiting = append(s.waiting, r)
 	s.block()

@@ -179,6 +179,10 @@ func (s *Sim) dispatch(e event) {
 		s.timedOut(s.conns[e.arg], e.token)
 	case reset:
 		s.broken(s.conns[e.arg])
+	case burst:
+		if n := s.nodes[e.arg]; n.life == e.token {
+			s.crash(n)
+		}
 	case gone:
 		s.hungUp(s.conns[e.arg])
 	}

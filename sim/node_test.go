@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"assize/cluster"
+	"assize/machine"
+)
+
+// puppet does what it is told, and remembers the steps.
+type puppet struct {
+	config machine.Config
+	steps  []machine.Event
+	next   func(n int, e machine.Event) machine.Effects
+}
+
+func (p *puppet) Status() machine.Status { return machine.Status{ID: p.config.ID, Role: machine.Follower} }
+
+func (p *puppet) Step(e machine.Event) machine.Effects {
+	p.steps = append(p.steps, e)
+	if p.next == nil {
+		return machine.Effects{}
+	}
+	return p.next(len(p.steps), e)
+}
+
+// puppets hosts n of them; the latest of each node is kept.
+func puppets(n int, w Weather, next func(id, n int, e machine.Event) machine.Effects) (*Sim, []*puppet) {
+	made := make([]*puppet, n+1)
+	return New(Config{Seed: 1, Nodes: n, Weather: w, Options: machine.Options{Tick: 10 * time.Millisecond}, New: func(c machine.Config) machine.Machine {
+		p := &puppet{config: c}
+		p.next = func(step int, e machine.Event) machine.Effects { return next(c.ID, step, e) }
+		made[c.ID] = p
+		return p
+	}}), made
+}
+
+// TestEffectsWaitForTheirSync: every second step logs; what it sends arrives no earlier than a sync later, and nothing overtakes it. It is
+// so for hosts that step while a sync is under way and for those that do not, and a crash lets nothing out.
+func TestEffectsWaitForTheirSync(t *testing.T) {
+	const least = 8 * time.Millisecond // of the syncs drawn around the mean
+	for _, pipelined := range []bool{false, true} {
+		var s *Sim
+		stepped := map[byte]time.Duration{}
+		var got []byte
+		s, made := puppets(2, Weather{Sync: 20 * time.Millisecond}, func(id, n int, e machine.Event) machine.Effects {
+			if id == 2 {
+				if e.Message != nil {
+					b := e.Message.Body[0]
+					got = append(got, b)
+					if took := s.Now() - stepped[b]; b%2 == 1 && took < least {
+						t.Errorf("pipelined %v: what step %d sent was there after %v", pipelined, b, took)
+					}
+				}
+				return machine.Effects{}
+			}
+			stepped[byte(n)] = s.Now()
+			fx := machine.Effects{Send: []machine.Message{{From: 1, To: 2, Body: []byte{byte(n)}}}}
+			if n%2 == 1 {
+				fx.Log = [][]byte{{byte(n)}}
+			}
+			return fx
+		})
+		s.nodes[0].pipelined = pipelined
+		s.Run(func() {
+			s.Sleep(time.Second)
+			for s.nodes[0].disk.written == s.nodes[0].disk.durable {
+				s.Sleep(time.Millisecond)
+			}
+			waiting := len(s.nodes[0].held)
+			steps := len(made[1].steps)
+			s.Kill(ctx, "n1")
+			s.Sleep(time.Second)
+			if waiting == 0 || len(got) != steps-waiting || !slices.IsSorted(got) {
+				t.Errorf("pipelined %v: of %d messages %d waited, %d arrived: %v", pipelined, steps, waiting, len(got), got)
+			}
+			s.Start(ctx, "n1")
+			var log []byte
+			for _, r := range made[1].config.Log {
+				log = append(log, r...)
+			}
+			if want := (len(got) + 1) / 2; len(log) != want {
+				t.Errorf("pipelined %v: %d records on disk after the crash, want %d", pipelined, len(log), want)
+			}
+		})
+	}
+}
+
+func TestDiskLosesWhatWasNotSynced(t *testing.T) {
+	record := func(b byte) [][]byte { return [][]byte{{b}, {b + 1}} }
+	for _, c := range []struct {
+		name    string
+		sync    uint64
+		survive int
+		want    string
+	}{
+		{"nothing synced, all lost", 0, 0, ""},
+		{"the first write synced", 1, 0, "01"},
+		{"torn within the second", 1, 1, "012"},
+		{"torn before the snapshot's records", 0, 5, "0123"},
+		{"torn within the snapshot's records", 0, 5, "0123"},
+		{"all survives", 0, 8, "S4567"},
+		{"the snapshot survives, what came after is torn", 0, 7, "S456"},
+		{"snapshot synced", 3, 0, "S45"},
+	} {
+		var d disk
+		d.write(nil, record('0'))
+		d.write(nil, record('2'))
+		d.write([]byte("S"), record('4'))
+		d.write(nil, record('6'))
+		d.sync(c.sync)
+		d.crash(c.survive)
+		got := string(d.snapshot) + string(slices.Concat(d.log...))
+		if got != c.want || len(d.unsynced)+len(d.pending) != 0 {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestClocks(t *testing.T) {
+	const s = int64(time.Second)
+	c := newClock(1, 0)
+	c.offset, c.wall = 0, 0
+	c.restart(2 * s)
+	check := func(now, wall, mono int64) {
+		t.Helper()
+		if w, m := c.read(now); w != wall || m != mono {
+			t.Errorf("at %d s: wall %v, mono %v, want %v, %v", now/s, time.Duration(w), time.Duration(m), time.Duration(wall), time.Duration(mono))
+		}
+	}
+	check(3*s, 3*s, 1*s)
+	c.skew(3*s, cluster.Skew{Wall: 10 * time.Second, Mono: -3 * time.Second})
+	check(4*s, 14*s, -1*s)
+	c.skew(4*s, cluster.Skew{WallRate: 1, MonoRate: -0.5})
+	check(6*s, 18*s, 0)
+	c.skew(6*s, cluster.Skew{Wall: 5 * time.Second, Strobe: time.Second})
+	check(6*s+s/2, 23*s+s/2, s/2)
+	check(7*s+s/2, 19*s+s/2, 3*s/2)
+	c.skew(8*s, cluster.Skew{})
+	check(9*s, 9*s, 3*s)
+	if got := c.until(9*s, 5*s); got != 2*s {
+		t.Errorf("until 5 s: %d", got)
+	}
+}
+
+func TestNaturalDriftIsBounded(t *testing.T) {
+	least, most := 2.0, 0.0
+	for i := range uint64(1000) {
+		c := newClock(stream(1, streamClock, i), 0.02)
+		least, most = min(least, c.monoRate), max(most, c.monoRate)
+	}
+	if most-least > 0.02 || most-least < 0.019 {
+		t.Errorf("rates from %v to %v, want them to fill 0.02 and no more", least, most)
+	}
+}
+
+func TestTicksGoByTheMonotonicClock(t *testing.T) {
+	s, made := puppets(3, Weather{}, func(int, int, machine.Event) machine.Effects { return machine.Effects{} })
+	s.Run(func() {
+		s.Sleep(100 * time.Millisecond)
+		count := func(d time.Duration) (n [4]int) {
+			before := [4]int{0, len(made[1].steps), len(made[2].steps), len(made[3].steps)}
+			s.Sleep(d)
+			for i := 1; i < 4; i++ {
+				n[i] = len(made[i].steps) - before[i]
+			}
+			return n
+		}
+		s.Skew(ctx, "n2", cluster.Skew{MonoRate: 1})
+		s.Skew(ctx, "n3", cluster.Skew{MonoRate: -0.5})
+		if got := count(time.Second); got != [4]int{0, 100, 200, 50} {
+			t.Errorf("ticks %v, want 100 200 50", got[1:])
+		}
+		s.Skew(ctx, "n1", cluster.Skew{Mono: 10 * time.Second})
+		s.Skew(ctx, "n2", cluster.Skew{Mono: -500 * time.Millisecond})
+		if got := count(0); got != [4]int{0, 1, 0, 0} {
+			t.Errorf("ticks %v at once, want one after the jump forward", got[1:])
+		}
+		if got := count(time.Second); got[2] < 49 || got[2] > 51 || got[1] < 99 {
+			t.Errorf("ticks %v, want 100 and, half of the time frozen, 50", got[1:])
+		}
+		s.Skew(ctx, "n2", cluster.Skew{Mono: -time.Hour})
+		s.Skew(ctx, "n2", cluster.Skew{})
+		if got := count(time.Second); got[2] < 99 {
+			t.Errorf("%d ticks after mending, want 100", got[2])
+		}
+	})
+}
