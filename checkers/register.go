@@ -157,6 +157,14 @@ func (o *regOp) step(state int) (bool, int) {
 	return true, o.new
 }
 
+// shows is the value that is there when the operation is done.
+func (o *regOp) shows() int {
+	if o.do == reads {
+		return o.old
+	}
+	return o.new
+}
+
 // without is the history of the operations that are kept. A read goes with the write that it saw, and a write without an answer with the last
 // answer that saw it, for then nobody knows that it happened. A swap whose expected value goes is taken for a plain write, which demands
 // less: if what is left is not linearizable, the whole is not either, because an order of the whole, restricted to what is left, would do.

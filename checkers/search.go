@@ -16,9 +16,9 @@ const (
 
 // budget of one judgement. Porcupine knows a limit of time only, and that for one call; this one is for the whole judgement, and for memory too.
 //
-// Porcupine keeps every pair of (set of linearized operations, state) that it has been to. It gets to a new one by a step of the model that
-// succeeds and by nothing else, so counting these in the model bounds its memory; and once the model says no to everything the
-// search backs out at once.
+// Porcupine keeps every pair of (set of linearized operations, state) that it has been to. It gets to one by a step that succeeds, whose state it
+// then has the model hash, and it is not a new one if the model finds its state equal to one that is kept: so the model can count what is kept.
+// Once the model says no to every step the search backs out at once.
 type budget struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -60,7 +60,20 @@ func (b *budget) search(r *register) (v Verdict, limit string) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.each)
 	defer cancel()
 	tried := 0
+	kept := uint64(0)
 	model := registerModel(r)
+	hash, equal := model.Hash, model.Equal
+	model.Hash = func(state any) uint64 {
+		kept++
+		return hash(state)
+	}
+	model.Equal = func(a, b any) bool {
+		same := equal(a, b)
+		if same {
+			kept--
+		}
+		return same
+	}
 	model.Step = func(state, input, _ any) (bool, any) {
 		if tried++; tried%1024 == 1 && limit == "" && ctx.Err() != nil {
 			limit = limitTime
@@ -69,15 +82,11 @@ func (b *budget) search(r *register) (v Verdict, limit string) {
 			return false, state
 		}
 		ok, next := input.(*regOp).step(state.(int))
-		if !ok {
-			return false, state
-		}
-		if entries == 0 {
+		if ok && kept >= entries {
 			limit = limitMemory
 			return false, state
 		}
-		entries--
-		return true, next
+		return ok, next
 	}
 	switch linearizable := porcupine.CheckOperations(model, operations(r)); {
 	case linearizable:

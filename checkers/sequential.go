@@ -28,12 +28,12 @@ type sight struct {
 
 type sessionJudgement struct {
 	trial
-	registers []*register
-	order     [][]claim // of each register: its values by version
-	sights    []sight   // of all sessions, in the order of their calls
-	broken    int
-	evidence  []Evidence
-	figures   map[string]float64
+	versions [][]uint64 // of each register: the version of each value; 0: unknown
+	order    [][]claim  // of each register: its writes by version
+	sights   []sight    // of all sessions, in the order of their calls
+	broken   int
+	evidence []Evidence
+	figures  map[string]float64
 }
 
 func checkSequential(h []history.Op, _ Limits) (Result, error) {
@@ -54,12 +54,11 @@ func checkSequential(h []history.Op, _ Limits) (Result, error) {
 	}
 	for _, k := range keys {
 		r := t.newRegister(k)
-		j.registers = append(j.registers, r)
 		for _, o := range r.orphans {
 			l := lineJudgement{trial: t}
 			j.accuse(l.orphan(&register{key: k.key, values: r.values, orphans: [][2]int{o}}))
 		}
-		if missing := j.place(r); missing != nil {
+		if missing := j.place(r); missing != nil && j.broken == 0 {
 			return unknown(fmt.Sprintf("event %d, an answer of %s, carries no version", missing.ret, t.node(t.calls[missing.at])))
 		}
 	}
@@ -89,14 +88,11 @@ func (j *sessionJudgement) accuse(e Evidence) {
 func (j *sessionJudgement) place(r *register) (missing *regOp) {
 	version := make([]uint64, len(r.values))
 	for _, o := range r.ops {
-		v := o.new
-		if o.do == reads {
-			v = o.old
-		}
+		v := o.shows()
 		switch {
 		case !o.ok || v == absent:
 		case o.version == 0:
-			return &o
+			missing = &o
 		// A write's own word goes before what reads say of it.
 		case version[v] == 0 || o.do != reads:
 			version[v] = o.version
@@ -111,20 +107,17 @@ func (j *sessionJudgement) place(r *register) (missing *regOp) {
 	}
 	slices.SortFunc(order, func(a, b claim) int { return cmp.Compare(a.version, b.version) })
 	for _, o := range r.ops {
-		s := sight{op: o, reg: r, key: len(j.order), process: j.h[o.call].Process, version: o.version}
-		switch {
-		case o.do == reads && o.old == absent:
-			s.version = 0
-		case !o.ok:
-			// It took effect, for its value was seen; only by a swap without an answer, where its version is not known.
-			if s.version = version[o.new]; s.version == 0 {
-				continue
+		s := sight{op: o, reg: r, key: len(j.order), process: j.h[o.call].Process}
+		if v := o.shows(); v != absent {
+			s.version = version[v]
+			if s.version == 0 {
+				continue // it took effect, but only a swap saw it, and nothing says at which version
 			}
 		}
 		j.sights = append(j.sights, s)
 	}
-	j.order = append(j.order, order)
-	return nil
+	j.versions, j.order = append(j.versions, version), append(j.order, order)
+	return missing
 }
 
 // next is the first write of the key behind a version.
@@ -135,6 +128,16 @@ func (j *sessionJudgement) next(key int, version uint64) *claim {
 		return nil
 	}
 	return &order[i]
+}
+
+// before is the write that stands right before a swap where another should; nil: none does.
+func (j *sessionJudgement) before(s sight) *claim {
+	order := j.order[s.key]
+	at, _ := slices.BinarySearchFunc(order, s.version, func(c claim, v uint64) int { return cmp.Compare(c.version, v) })
+	if placed := j.versions[s.key][s.op.old] != 0; !placed || at > 0 && order[at-1].value == s.reg.values[s.op.old] {
+		return nil
+	}
+	return &order[max(0, at-1)]
 }
 
 // session is how far a process has come in the server's order.
@@ -159,6 +162,9 @@ func (j *sessionJudgement) sessions() int {
 			if s.version <= me.at {
 				j.accuse(j.tooOld(s, *me, nil))
 			}
+			if before := j.before(s); before != nil && s.op.do == swaps {
+				j.accuse(j.foundOther(s, before))
+			}
 		} else if over := j.next(s.key, s.version); over != nil && over.version <= me.at {
 			j.accuse(j.tooOld(s, *me, over))
 			continue // it went back; what it saw before still counts
@@ -168,6 +174,17 @@ func (j *sessionJudgement) sessions() int {
 		}
 	}
 	return len(all)
+}
+
+// foundOther tells of a swap that found what was not there.
+func (j *sessionJudgement) foundOther(s sight, before *claim) Evidence {
+	e := Evidence{Key: s.reg.key, Items: []Item{item(j.calls[before.at], fmt.Sprintf("version %d", before.version)),
+		item(j.calls[s.op.at], "swapped "+s.reg.name(s.op.old))}}
+	slices.SortFunc(e.Items, func(a, b Item) int { return cmp.Compare(a.Invoke, b.Invoke) })
+	e.Edges = []Edge{{0, 1, "version"}}
+	e.Why = []string{fmt.Sprintf("the swap of %s of %s has version %d at %s, but %d was next to it there, at version %d", s.reg.name(s.op.old), s.reg.key,
+		s.version, j.node(j.calls[s.op.at]), before.value, before.version)}
+	return e
 }
 
 // tooOld tells of an answer that is older than what its session had seen before.

@@ -103,7 +103,7 @@ func (r *register) observer(i int) int {
 
 // compareSuspects by length and then by when the last operation was called: the earlier of two equals is nearer to the cause.
 func (r *register) compareSuspects(a, b suspect) int {
-	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a[len(a)-1], b[len(b)-1]))
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a[len(a)-1], b[len(b)-1]), slices.Compare(a, b))
 }
 
 // precedes tells whether real time, or that nothing was there at first, puts cluster a before cluster b.

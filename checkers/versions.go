@@ -92,10 +92,7 @@ func (j *versionJudgement) register(r *register) (claims []claim, unversioned in
 		if !o.ok {
 			continue
 		}
-		v := o.new
-		if o.do == reads {
-			v = o.old
-		}
+		v := o.shows()
 		if o.version == 0 && v != absent {
 			unversioned++
 			continue

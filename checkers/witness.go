@@ -8,10 +8,7 @@ import "slices"
 func (r *register) provenByVersions() bool {
 	version := make([]uint64, len(r.values)) // of each value; 0: unknown
 	for _, o := range r.ops {
-		v := o.new
-		if o.do == reads {
-			v = o.old
-		}
+		v := o.shows()
 		if o.ok && o.version != 0 && v != absent {
 			version[v] = o.version
 		}
@@ -49,10 +46,7 @@ func (r *register) provenByVersions() bool {
 	order := make([]place, len(r.ops))
 	for i := range r.ops {
 		o := &r.ops[i]
-		v := o.new
-		if o.do == reads {
-			v = o.old
-		}
+		v := o.shows()
 		p := place{before: before[v], read: o.do == reads, op: o}
 		if v != absent {
 			p.version = version[v]
