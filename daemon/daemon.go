@@ -26,8 +26,7 @@ import (
 // Config of a daemon.
 type Config struct {
 	Node    cluster.Node
-	Voters  []int  // the first configuration; nil on a node that joins
-	Cluster string // names the cluster: nodes that were told another name do not talk to each other
+	Voters  []int // the first configuration; nil on a node that joins
 	New     func(machine.Config) machine.Machine
 	Options machine.Options // those in Node's Settings win over a zero here
 	Clock   Clock           // nil: the process's

@@ -66,7 +66,7 @@ func (h *host) tell(s machine.Status) {
 		h.journal.line("role", "id", s.ID, "role", s.Role, "term", s.Term, "leader", s.Leader, "commit", s.Commit, "last", s.Last)
 	}
 	if !slices.Equal(s.Voters, t.Voters) {
-		h.journal.line("members", "id", s.ID, "voters", fmt.Sprint(s.Voters), "last", s.Last)
+		h.journal.line("members", "id", s.ID, "voters", strings.Trim(strings.ReplaceAll(fmt.Sprint(s.Voters), " ", ","), "[]"), "last", s.Last)
 	}
 	if s.Snapshot != t.Snapshot {
 		h.journal.line("snapshot", "id", s.ID, "index", s.Snapshot, "applied", s.Applied, "taken", s.Counters.SnapshotsTaken, "loaded", s.Counters.SnapshotsLoaded)

@@ -33,7 +33,7 @@ type transport struct {
 
 func newTransport(c Config, b *inbox, n *counts, j *journal) *transport {
 	t := &transport{
-		self: c.Node.ID, hash: clusterHash(c.Cluster, c.Node.Target), inbox: b, counts: n, journal: j,
+		self: c.Node.ID, hash: clusterHash(c.Node.Cluster, c.Node.Target), inbox: b, counts: n, journal: j,
 		book: newBook(c.Node.Dir, c.Node.Peers, j), links: map[int]*link{}, incoming: map[net.Conn]*incoming{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())

@@ -109,13 +109,13 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	return daemon.Config{
 		Node: cluster.Node{
 			ID: c.Int("id"), Dir: c.String("dir"), Peer: c.String("peer"), Client: c.String("client"), Peers: peers,
-			Joining: c.Bool("join"), Seed: c.Uint64("seed"),
+			Joining: c.Bool("join"), Seed: c.Uint64("seed"), Cluster: c.String("cluster"),
 			Settings: cluster.Settings{
 				Target: target.Name, Read: c.String("read"), Flaw: c.String("flaw"), Heartbeat: c.Duration("heartbeat"),
 				Election: c.Duration("election"), Drift: c.Float64("drift"), Snapshot: c.Int("snapshot"),
 			},
 		},
-		Voters: voters, Cluster: c.String("cluster"), New: target.New, Options: options, Log: c.App.ErrWriter, Front: etcd.Serve,
+		Voters: voters, New: target.New, Options: options, Log: c.App.ErrWriter, Front: etcd.Serve,
 	}, nil
 }
 
