@@ -117,6 +117,10 @@ func (r *run) mend() {
 			errs = append(errs, c.Resume(r.last, node))
 		}
 		errs = append(errs, r.Cluster.Start(r.last, node))
+		// With clocks that stand nearly still nobody would be elected to change the members.
+		if c, able := r.Cluster.(cluster.Skewer); able {
+			errs = append(errs, c.Skew(r.last, node, cluster.Skew{}))
+		}
 	}
 	for _, err := range errs {
 		if err != nil {

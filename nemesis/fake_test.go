@@ -25,6 +25,7 @@ type fake struct {
 	frozen   cluster.Link // is dead for good
 	loyal    bool         // leadership is never handed over
 	deaf     bool         // membership requests fail
+	busy     int          // so many membership requests fail first
 	blind    bool         // membership requests are answered and forgotten
 	perfect  bool         // clocks cannot be falsified
 	crooked  bool         // clocks cannot be mended
@@ -140,6 +141,9 @@ func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
 			s.Leader = other.name
 		}
 	}
+	if f.pending != nil && f.pending.leads {
+		s.Leader = f.pending.name
+	}
 	if n.leads {
 		s.Role = "leader"
 	}
@@ -203,6 +207,9 @@ func (f *fake) counted() []string {
 }
 
 func (f *fake) Join(context.Context) (string, error) {
+	if f.busy--; f.busy >= 0 {
+		return "", errors.New("no answer")
+	}
 	switch {
 	case f.pending != nil:
 		f.nodes = append(f.nodes, f.pending)
@@ -217,6 +224,9 @@ func (f *fake) Join(context.Context) (string, error) {
 }
 
 func (f *fake) Leave(_ context.Context, name string) error {
+	if f.busy--; f.busy >= 0 {
+		return errors.New("no answer")
+	}
 	switch {
 	case f.deaf:
 		return errors.New("no answer")

@@ -85,28 +85,51 @@ func leaver(sights []sight, order []string) string {
 
 func leave(ctx context.Context, c cluster.Cluster, node string) (history.Fault, error) {
 	fault := history.Fault{What: node + " leaves", Nodes: []string{node}}
-	err := c.(cluster.Members).Leave(ctx, node)
-	return witnessed(ctx, c, fault, node, false, err)
+	err := insist(ctx, c, func() error {
+		if !slices.Contains(c.Nodes(), node) {
+			return nil // an earlier attempt has come true
+		}
+		return c.(cluster.Members).Leave(ctx, node)
+	})
+	if err != nil {
+		return fault, err
+	}
+	return witnessed(ctx, c, fault, node, false)
 }
 
 func join(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	fault := history.Fault{What: "a new node joins"}
-	node, err := c.(cluster.Members).Join(ctx)
-	if err == nil {
-		fault.What, fault.Nodes = node+" joins", []string{node}
+	node := ""
+	err := insist(ctx, c, func() (err error) {
+		node, err = c.(cluster.Members).Join(ctx)
+		return err
+	})
+	if err != nil {
+		return fault, err
 	}
-	return witnessed(ctx, c, fault, node, true, err)
+	fault.What, fault.Nodes = node+" joins", []string{node}
+	return witnessed(ctx, c, fault, node, true)
 }
 
-// witnessed looks whether the leader counts the node among the members or not, as it should by now. A change that failed while no
-// majority could make it is no failure of the test.
-func witnessed(ctx context.Context, c cluster.Cluster, fault history.Fault, node string, present bool, failed error) (history.Fault, error) {
-	if failed != nil {
-		if err := changeable(look(ctx, c, c.Nodes())); err != nil {
-			return fault, fmt.Errorf("%w (%w)", err, failed)
+const changeAttempts = 3
+
+// insist repeats a change that fails although a majority could make it now: other faults may have lasted as long as the attempt. Where no
+// majority can make it the failure is not the test's.
+func insist(ctx context.Context, c cluster.Cluster, change func() error) error {
+	var failed error
+	for range changeAttempts {
+		if failed = change(); failed == nil {
+			return nil
 		}
-		return fault, fmt.Errorf("change the members: %w", failed)
+		if err := changeable(look(ctx, c, c.Nodes())); err != nil {
+			return fmt.Errorf("%w (%w)", err, failed)
+		}
 	}
+	return fmt.Errorf("change the members: %w", failed)
+}
+
+// witnessed looks whether the leader counts the node among the members or not, as it should by now.
+func witnessed(ctx context.Context, c cluster.Cluster, fault history.Fault, node string, present bool) (history.Fault, error) {
 	led := false
 	fault.Held = await(ctx, c, probeBound, func() bool {
 		leader, ok := leaderOf(look(ctx, c, c.Nodes()))
@@ -131,26 +154,26 @@ func mendMembers(ctx context.Context, c cluster.Cluster) (history.Fault, error) 
 	fault := history.Fault{What: "nothing to mend: as many members as at the beginning", Mended: true, Held: true}
 	for {
 		sights := look(ctx, c, c.Nodes())
-		leader, ok := leaderOf(sights)
-		gone, unknown := strangers(c.Nodes(), leader.status.Members), strangers(leader.status.Members, c.Nodes())
-		if !ok || len(gone)+len(unknown) > 0 || len(sights) != size {
+		gone, unknown, known := differences(c, sights)
+		if !known || len(gone)+len(unknown) > 0 || len(sights) != size {
 			var err error
-			if sights, err = quorate(ctx, c); err != nil {
+			if sights, err = quorate(ctx, c); err != nil && !ledByStranger(sights) {
 				return history.Fault{What: "change the members back", Mended: true}, err
 			}
-			leader, _ = leaderOf(sights)
-			gone, unknown = strangers(c.Nodes(), leader.status.Members), strangers(leader.status.Members, c.Nodes())
+			gone, unknown, _ = differences(c, sights)
 		}
 		var err error
 		switch {
+		case len(unknown) > 0:
+			fault, err = join(ctx, c)
 		case len(gone) > 0:
 			fault, err = leave(ctx, c, gone[0])
-		case len(unknown) > 0 || len(sights) < size:
+		case len(sights) < size:
 			fault, err = join(ctx, c)
 		case len(sights) > size:
 			fault, err = leave(ctx, c, eldest(sights))
 		default:
-			fault.Probe = fmt.Sprintf("status of the leader %s: members %s", leader.node, list(leader.status.Members))
+			fault.Probe = "status: members " + list(c.Nodes())
 			return fault, nil
 		}
 		fault.Mended = true
@@ -158,6 +181,39 @@ func mendMembers(ctx context.Context, c cluster.Cluster) (history.Fault, error) 
 			return fault, err
 		}
 	}
+}
+
+// differences between the cluster's nodes and those whom the system counts: nodes that it does not count, and members that are no nodes
+// (yet). known is false where nobody can tell.
+func differences(c cluster.Cluster, sights []sight) (gone, unknown []string, known bool) {
+	leader, ok := leaderOf(sights)
+	if !ok {
+		if leader, ok = newest(sights); !ok || !ledByStranger(sights) {
+			return nil, nil, false
+		}
+	}
+	nodes := c.Nodes()
+	return strangers(nodes, leader.status.Members), strangers(leader.status.Members, nodes), true
+}
+
+// newest is a node of the highest term that knows its leader.
+func newest(sights []sight) (sight, bool) {
+	best := -1
+	for i, s := range sights {
+		if s.up && s.status.Leader != "" && (best < 0 || s.status.Term > sights[best].status.Term) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return sight{}, false
+	}
+	return sights[best], true
+}
+
+// ledByStranger: a node whose join was given up has joined after all, and been elected, so no node says that it leads.
+func ledByStranger(sights []sight) bool {
+	s, ok := newest(sights)
+	return ok && !slices.ContainsFunc(sights, func(o sight) bool { return o.node == s.status.Leader })
 }
 
 // strangers are the nodes that others do not count.

@@ -258,6 +258,12 @@ func TestMembersInDoubtAreSettled(t *testing.T) {
 			f.pending = f.add()
 			f.nodes = f.nodes[:3]
 		},
+		func(f *fake) { // and is elected
+			f.pending = f.add()
+			f.nodes = f.nodes[:3]
+			f.lead("n4")
+			f.pending.leads = true
+		},
 		func(f *fake) {
 			f.late = "n1"
 			f.pending = f.add()
@@ -275,6 +281,20 @@ func TestMembersInDoubtAreSettled(t *testing.T) {
 			t.Errorf("nodes %v, counted %v", got, want)
 		}
 	}
+}
+
+// Other faults may last as long as the first attempt, and end before the second.
+func TestMembersInsist(t *testing.T) {
+	breaks(t, members, 5, func(f *fake) { f.busy = changeAttempts - 1 }, func(t *testing.T, _ *fake, fault history.Fault, err error) {
+		if err != nil || !fault.Held {
+			t.Error("gave up")
+		}
+	})
+	breaks(t, members, 5, func(f *fake) { f.deaf = true }, func(t *testing.T, _ *fake, fault history.Fault, err error) {
+		if err == nil || errors.Is(err, ErrNothing) || fault.Held {
+			t.Error("a change that always fails is a failure")
+		}
+	})
 }
 
 // One nemesis must not mend what another has broken.

@@ -68,9 +68,10 @@ func replace(path string, b []byte) error {
 	return err
 }
 
-// statuses asks all members at once; the zero Status for those that do not answer.
+// statuses asks all at once, also the node that may have become a member, for it may have been elected; the zero Status for those that do
+// not answer.
 func (c *Cluster) statuses(ctx context.Context) ([]*node, []cluster.Status) {
-	nodes := c.members()
+	nodes := c.everybody()
 	all := make([]cluster.Status, len(nodes))
 	var done sync.WaitGroup
 	for i, n := range nodes {
