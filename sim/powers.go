@@ -12,11 +12,11 @@ import (
 	"assize/machine"
 )
 
-// leader is the live node that leads the highest term, or nil.
+// leader is the live node that leads the highest term, or nil. A node whose join was given up may have joined after all, and been elected.
 func (s *Sim) leader() *node {
 	var best *node
 	for _, n := range s.nodes {
-		if n.member && n.up && !n.paused && n.status.Role == machine.Leader && (best == nil || n.status.Term > best.status.Term) {
+		if (n.member || n == s.joining) && n.up && !n.paused && n.status.Role == machine.Leader && (best == nil || n.status.Term > best.status.Term) {
 			best = n
 		}
 	}
