@@ -150,13 +150,3 @@ func bare(calls []tcall) []tcall {
 	}
 	return less
 }
-
-// onlyKey keeps the calls of one key.
-func onlyKey(calls []tcall, key string) (kept []tcall) {
-	for _, c := range calls {
-		if c.key == key {
-			kept = append(kept, c)
-		}
-	}
-	return kept
-}

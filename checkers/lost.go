@@ -43,18 +43,16 @@ var fateNames = [fates]string{"pending", "stable", "recovered", "unread", "stale
 
 // element is what is known of one element of a set.
 type element struct {
-	value             int
-	add               int // in trial.calls; -1: nobody added it
-	shown             int // the scan that was over first of those that show it; -1: none
-	seen, missed      int // the scans asked for last that show it, and that miss it after it was known; -1: none
-	finalSeen         bool
-	finalMissed       int // the last words asked for last that miss it; -1: none
-	twice             int // a scan that shows it twice; -1: none
-	early             int // a scan that was over before its add was asked for; -1: none
-	knownAt           int // event; never
-	fate              fate
-	stale             time.Duration
-	firstMissed, late int // of a stale element: the first scan that misses it; the event when it was seen again
+	value        int
+	add          int // in trial.calls; -1: nobody added it
+	shown        int // the scan that was over first of those that show it; -1: none
+	seen, missed int // the scans asked for last that show it, and that miss it after it was known; -1: none
+	finalSeen    bool
+	finalMissed  int // the last words asked for last that miss it; -1: none
+	twice        int // a scan that shows it twice; -1: none
+	early        int // a scan that was over before its add was asked for; -1: none
+	knownAt      int // event; never
+	fate         fate
 }
 
 type lostJudgement struct {
@@ -152,7 +150,7 @@ func (j *lostJudgement) gather(k keyed) (scans []int, elements []element) {
 			p = len(elements)
 			place[value] = p
 			elements = append(elements, element{value: value, add: -1, shown: -1, seen: -1, missed: -1, finalMissed: -1, twice: -1, early: -1,
-				firstMissed: -1, knownAt: never})
+				knownAt: never})
 		}
 		return &elements[p]
 	}
@@ -206,9 +204,6 @@ func (j *lostJudgement) misses(scans []int, elements []element) {
 			e := &elements[i]
 			if has[e.value] || c.Invoke < e.knownAt {
 				continue
-			}
-			if e.firstMissed < 0 {
-				e.firstMissed = at
 			}
 			e.missed = at
 			if j.final >= 0 && c.Invoke > j.final {

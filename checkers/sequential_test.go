@@ -8,9 +8,8 @@ import (
 	"assize/history"
 )
 
-// sequentialByForce tries every order that keeps the sessions' and has the writes in the order of their versions. A write that nobody knows of
-// takes part if a read saw its value, and may take part anywhere if none did.
-func sequentialByForce(calls []tcall) bool {
+// versionsOf values: a write's own word goes before what reads say of it.
+func versionsOf(calls []tcall) map[keyValue]uint64 {
 	version := map[keyValue]uint64{}
 	for _, c := range calls {
 		if c.kind != history.OK {
@@ -21,13 +20,17 @@ func sequentialByForce(calls []tcall) bool {
 		}
 	}
 	for _, c := range calls {
-		if c.kind == history.OK && c.f != history.Read { // its own word goes before what reads say of it
+		if c.kind == history.OK && c.f != history.Read {
 			version[keyValue{c.key, c.in[len(c.in)-1]}] = c.version
 		}
 	}
-	var sessions [][]tcall
+	return version
+}
+
+// sessionsOf gives what each session did, in its order, and the versions of the writes, ascending.
+func sessionsOf(calls []tcall) (sessions [][]tcall, writes []uint64) {
+	version := versionsOf(calls)
 	place := map[int]int{}
-	var writes []uint64
 	sorted := slices.Clone(calls)
 	slices.SortFunc(sorted, func(a, b tcall) int { return a.call - b.call })
 	for _, c := range sorted {
@@ -50,6 +53,13 @@ func sequentialByForce(calls []tcall) bool {
 		sessions[p] = append(sessions[p], c)
 	}
 	slices.Sort(writes)
+	return sessions, writes
+}
+
+// sequentialByForce tries every order that keeps the sessions' and has the writes in the order of their versions. A write that nobody knows of
+// takes part if a read saw its value, and may take part anywhere if none did.
+func sequentialByForce(calls []tcall) bool {
+	sessions, writes := sessionsOf(calls)
 	state := map[string]int{}
 	var try func(left, written int) bool
 	try = func(left, written int) bool {

@@ -6,55 +6,19 @@ import "slices"
 // that needs no trust in the versions, since each answer is checked against the replay and each pair of neighbours against real time. If it
 // is none, nothing is proven.
 func (r *register) provenByVersions() bool {
-	version := make([]uint64, len(r.values)) // of each value; 0: unknown
-	for _, o := range r.ops {
-		v := o.shows()
-		if o.ok && o.version != 0 && v != absent {
-			version[v] = o.version
-		}
-	}
-	// A write without an answer, seen only by swaps without one, stands right before them.
-	before := make([]int, len(r.values))
-	next, anchor := make([]int, len(r.values)), make([]int, len(r.values))
-	for _, o := range r.ops {
-		if o.do == swaps {
-			next[o.old] = o.new
-		}
-	}
-	for v := range version {
-		if v == absent || version[v] != 0 || r.writer[v] < 0 {
-			continue
-		}
-		to, steps := v, 0
-		for version[to] == 0 && steps <= len(version) {
-			to, steps = next[to], steps+1
-			if to == absent {
-				return false
-			}
-		}
-		if version[to] == 0 {
-			return false // a ring of swaps
-		}
-		before[v], anchor[v] = steps, to
+	places, ok := r.places()
+	if !ok {
+		return false
 	}
 	type place struct {
-		version uint64
-		before  int
-		read    bool
-		op      *regOp
+		standing
+		read bool
+		op   *regOp
 	}
 	order := make([]place, len(r.ops))
 	for i := range r.ops {
 		o := &r.ops[i]
-		v := o.shows()
-		p := place{before: before[v], read: o.do == reads, op: o}
-		if v != absent {
-			p.version = version[v]
-			if p.before > 0 {
-				p.version = version[anchor[v]]
-			}
-		}
-		order[i] = p
+		order[i] = place{places[o.shows()], o.do == reads, o}
 	}
 	slices.SortFunc(order, func(a, b place) int {
 		switch {
@@ -87,4 +51,39 @@ func compare(a, b uint64) int {
 		return -1
 	}
 	return 1
+}
+
+// standing of a value in the server's order: at a version, or so many steps before the value of that version.
+type standing struct {
+	version uint64
+	before  int
+}
+
+// places gives each value its standing; false where that is not known of one.
+func (r *register) places() ([]standing, bool) {
+	places := make([]standing, len(r.values))
+	next := make([]int, len(r.values)) // by the swap that found it
+	for _, o := range r.ops {
+		if v := o.shows(); o.ok && v != absent {
+			places[v].version = max(places[v].version, o.version)
+		}
+		if o.do == swaps {
+			next[o.old] = o.new
+		}
+	}
+	// A write without an answer, seen by swaps alone, stands right before them.
+	for v := range places {
+		if v == absent || r.writer[v] < 0 {
+			continue
+		}
+		to := v
+		for steps := 0; places[to].version == 0 || places[to].before > 0; steps++ {
+			if to = next[to]; to == absent || steps > len(places) {
+				return nil, false // nobody says, or a ring of swaps
+			}
+			places[v].before = steps + 1
+		}
+		places[v].version = places[to].version
+	}
+	return places, true
 }

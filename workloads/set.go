@@ -20,7 +20,7 @@ var set = Workload{
 	Doc: "adds of unique elements to a few sets and scans of whole sets; at the end every node is asked for every set: an acknowledged element " +
 		"that is missing then has been lost",
 	Kinds:    []string{history.Add, history.Scan},
-	Checkers: []string{"invariants", "faults", "lost", "alive", "agreement", "availability"},
+	Checkers: []string{"invariants", "faults", "lost", "versions", "alive", "agreement", "availability"},
 	New: func(seed uint64, _ Config) Source {
 		s := &sets{draws: newDraws(seed), live: make([]liveSet, liveSets)}
 		for i := range s.live {
