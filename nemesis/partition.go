@@ -158,7 +158,7 @@ func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histo
 		return history.Fault{What: "cut"}, nothing("no two live nodes to cut apart: %s", told(before))
 	}
 	// Those that are down come last: a cut between the dead alone would be none.
-	order := alive
+	order := slices.Clone(alive)
 	for _, n := range nodes {
 		if !slices.Contains(alive, n) {
 			order = append(order, n)
@@ -166,6 +166,12 @@ func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histo
 	}
 	leader, _ := leaderOf(before)
 	s := chooseSplit(nodes, order, leader.node, r)
+	for range 8 {
+		if len(within(s.links, alive)) > 0 {
+			break
+		}
+		s = chooseSplit(nodes, order, leader.node, r)
+	}
 	fault := history.Fault{What: s.what, Nodes: s.nodes}
 	if err := c.(cluster.Cutter).Cut(ctx, s.links); err != nil {
 		return fault, fmt.Errorf("cut: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"assize/cluster"
 	"assize/history"
@@ -28,16 +29,24 @@ func canTransfer(c cluster.Cluster) error {
 	return nil
 }
 
-const transferAttempts = 3
+const (
+	transferAttempts = 3
+	electionBound    = 2 * time.Second
+)
 
 // breakTransfer tries several heirs: a leader may give up on one that lags, which is no fault of the test.
 func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
 	fault := history.Fault{What: "transfer leadership"}
 	var old sight
 	for attempt := range transferAttempts {
-		before := look(ctx, c, c.Nodes())
-		leader, ok := leaderOf(before)
-		if !ok {
+		var before []sight
+		var leader sight
+		// Right after another fault nobody leads for the length of an election.
+		if !await(ctx, c, electionBound, func() (led bool) {
+			before = look(ctx, c, c.Nodes())
+			leader, led = leaderOf(before)
+			return led
+		}) {
 			return fault, nothing("no node says that it leads: %s", told(before))
 		}
 		if attempt > 0 && changed(old, leader) {
