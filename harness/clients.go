@@ -17,7 +17,9 @@ const (
 	mostBackOff  = time.Second
 )
 
-// worker is one client: a succession of processes, each of which ends with an operation of which nobody knows what became of it.
+// worker is one client: a succession of processes, each of which ends with an operation of which nobody knows what became of it. A process is
+// also a session, and nothing but a carried position links two connections: without one, a process ends with its connection, for a
+// server that has restarted may have forgotten what it had shown, and a pinned process ends when it has to ask another server.
 type worker struct {
 	run  *run
 	id   int
@@ -26,9 +28,10 @@ type worker struct {
 	// Guarded by run.mu: the watch abandons a worker that is stuck in a call and starts another generation of it.
 	generation int
 	process    int
-	n          int // operations asked
-	turn       int // nodes chosen
-	node       string
+	n          int    // operations asked
+	turn       int    // nodes chosen
+	node       string // of a pinned client
+	asked      string // node that this process asked last
 	lines      []line
 	seen       uint64 // greatest position that this process has seen
 	refused    int    // times in a row
@@ -102,8 +105,11 @@ func (w *worker) connect(node string) (cluster.Client, error) {
 // call asks one operation of a node and records it: txn, or the next of the workload where txn is nil. Without a connection nothing is
 // asked and nothing recorded (Fail). gone: the worker was abandoned while it waited, and its owner must end.
 func (w *worker) call(generation int, node string, txn history.Txn) (kind history.Kind, asked history.Txn, gone bool) {
-	client, err := w.connect(node)
 	r := w.run
+	if w.asked != node && w.asked != "" && r.Plan.Strategy == Pinned && !r.Plan.Carry {
+		w.hangUp()
+	}
+	client, err := w.connect(node)
 	r.mu.Lock()
 	if w.generation != generation {
 		r.mu.Unlock()
@@ -118,6 +124,7 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 		txn = r.source.Next(w.id, w.n)
 		w.n++
 	}
+	w.asked = node
 	op := history.Op{Process: w.process, Kind: history.Invoke, Txn: txn, Node: node}
 	w.open = &call{since: r.Cluster.Now(), op: op}
 	r.Recorder.Record(op)
@@ -164,11 +171,13 @@ func (w *worker) complete(op history.Op, a cluster.Answer, err error) history.Op
 func (w *worker) after(op history.Op, err error) (broken []cluster.Client) {
 	switch {
 	case op.Kind == history.Info:
-		w.process += w.run.Plan.Clients
-		w.seen = 0
-		broken = w.drop("")
+		broken = w.succeed()
 	case err != nil && (errors.Is(err, cluster.ErrRefused) || !errors.Is(err, cluster.ErrNotDone)):
-		broken = w.drop(op.Node)
+		if w.run.Plan.Carry {
+			broken = w.drop(op.Node)
+		} else {
+			broken = w.succeed()
+		}
 	}
 	if err != nil && errors.Is(err, cluster.ErrRefused) {
 		w.refused++
@@ -190,10 +199,17 @@ func (w *worker) drop(node string) (dropped []cluster.Client) {
 	return dropped
 }
 
-// hangUp closes all connections.
+// succeed ends the process; the worker goes on as the next, with nothing of it. The caller holds run.mu and closes the connections.
+func (w *worker) succeed() (dropped []cluster.Client) {
+	w.process += w.run.Plan.Clients
+	w.seen, w.asked = 0, ""
+	return w.drop("")
+}
+
+// hangUp ends the process and closes its connections.
 func (w *worker) hangUp() {
 	w.run.mu.Lock()
-	lines := w.drop("")
+	lines := w.succeed()
 	w.run.mu.Unlock()
 	for _, c := range lines {
 		c.Close()
@@ -217,9 +233,7 @@ func (w *worker) abandon(why string) (stuck []cluster.Client) {
 	w.open = nil
 	w.record(op)
 	w.generation++
-	w.process += w.run.Plan.Clients
-	w.seen = 0
-	return w.drop("")
+	return w.succeed()
 }
 
 func readOnly(t history.Txn) bool {
