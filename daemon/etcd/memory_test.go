@@ -69,7 +69,9 @@ func (m *memory) Do(ctx context.Context, conn uint64, c machine.Command) (machin
 	if conn == 0 {
 		return machine.Result{}, errors.New("a request without a connection")
 	}
-	m.asked = append(m.asked, c)
+	if len(m.asked) < 1000 { // a benchmark asks without end
+		m.asked = append(m.asked, c)
+	}
 	if m.outcome != nil {
 		return *m.outcome, nil
 	}

@@ -19,7 +19,7 @@ import (
 	"assize/machine"
 )
 
-func raw(t *testing.T, address string) *grpc.ClientConn {
+func raw(t testing.TB, address string) *grpc.ClientConn {
 	t.Helper()
 	c, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
