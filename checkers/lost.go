@@ -241,10 +241,11 @@ func (j *lostJudgement) judge(e *element, scans []int) fate {
 		// From when it was known to when it was last missed.
 		j.stales = append(j.stales, j.between(e.knownAt, j.calls[e.missed].Invoke))
 		return stale
+	case j.calls[e.add].Kind != history.OK:
+		// Known only because a scan shows it: that nobody asked again takes nothing from that.
+		return recovered
 	case e.seen < 0 || len(scans) == 0 || j.calls[e.seen].Invoke < e.knownAt && j.calls[e.seen].Complete != e.knownAt:
 		return unread
-	case j.calls[e.add].Kind != history.OK:
-		return recovered
 	}
 	return stable
 }

@@ -163,6 +163,7 @@ func TestFates(t *testing.T) {
 		{"nobody has it, settled or not", []tcall{ack, scan(10, 11), scan(12, 13)}, 10, "not settled", Invalid, "lost"},
 		{"known by a scan, then lost", []tcall{add(1, 0, never, history.Info), scan(2, 3, 1), scan(10, 11), ack2()}, 10, "", Invalid, "lost"},
 		{"recovered", []tcall{add(1, 0, 1, history.Info), scan(2, 3, 1), ack2(), scan(10, 11, 1, 9)}, 10, "", Valid, "recovered"},
+		{"recovered, shown by last words that overlap", []tcall{add(1, 0, 1, history.Info), ack2(), scan(10, 12, 1, 9), scan(11, 13, 1, 9)}, 10, "", Valid, "recovered"},
 		{"never shown, never acknowledged", []tcall{add(1, 0, 1, history.Info), ack2(), scan(10, 11, 9)}, 10, "", Valid, "pending"},
 		{"nobody looked", []tcall{ack}, -1, "", Unknown, "unread"},
 		{"looked only while it was being added", []tcall{add(1, 0, 5, history.OK), scan(2, 4, 1)}, -1, "", Valid, "stable"},
