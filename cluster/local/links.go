@@ -107,7 +107,7 @@ func (c *Cluster) Shape(_ context.Context, links []cluster.Link, s cluster.Shape
 
 const (
 	// silence is how long a probe that should meet silence listens to it.
-	silence = 400 * time.Millisecond
+	silence = 250 * time.Millisecond
 	// patience is how long a probe that should be answered waits: the machine may be busy.
 	patience = 3 * time.Second
 )

@@ -333,7 +333,12 @@ func (c *Cluster) Status(ctx context.Context, name string) (cluster.Status, erro
 }
 
 func (c *Cluster) statusOf(ctx context.Context, n *node) (cluster.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusBound)
+	// As with probes of links, what is believed of a node decides only how long it has to answer.
+	bound := statusBound
+	if !n.answering() {
+		bound = silence
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	_, address := n.addresses()
 	// A connection of our own first: only it tells a port that nobody listens on from a node that does not answer.
