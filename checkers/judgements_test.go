@@ -154,7 +154,11 @@ func TestAvailabilityFigures(t *testing.T) {
 	// After the storm nothing counts.
 	now += time.Hour
 	event(history.Op{Process: 1, Kind: history.Invoke, Txn: m})
+	event(history.Op{Process: 1, Kind: history.OK, Txn: m})
 	got := check(t, availability, h)
+	if got.Judged != 100 {
+		t.Errorf("got %d operations judged, want the 100 of the storm", got.Judged)
+	}
 	for name, want := range map[string]float64{"storm_s": 1.49, "ok": 100, "gaps": 1, "longest_gap_s": 0.5, "total_gap_s": 0.5, "latency_p50_ms": 10, "latency_p100_ms": 10,
 		"f7_broken_to_ok_s": 0.5, "broken_to_ok_most_s": 0.5} {
 		if math.Abs(got.Figures[name]-want) > 1e-9 {

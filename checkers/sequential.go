@@ -167,7 +167,6 @@ func (j *sessionJudgement) sessions() int {
 			}
 		} else if over := j.next(s.key, s.version); over != nil && over.version <= me.at {
 			j.accuse(j.tooOld(s, *me, over))
-			continue // it went back; what it saw before still counts
 		}
 		if s.version > me.at {
 			*me = session{s.version, s}

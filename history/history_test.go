@@ -287,3 +287,14 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "events/s")
 }
+
+// TestRecorderWithoutWriter: thousands of simulated runs are judged from memory, and nobody reads their files.
+func TestRecorderWithoutWriter(t *testing.T) {
+	r := NewRecorder(nil, clock())
+	for _, op := range examples() {
+		r.Record(op)
+	}
+	if got, want := len(r.Ops()), len(examples()); got != want || r.Err() != nil {
+		t.Errorf("got %d events, %v; want %d", got, r.Err(), want)
+	}
+}
