@@ -2,7 +2,7 @@
 //
 // A directory holds numbered segments. A segment is a header and then frames, one frame for each Append, so that a batch is on the disk wholly
 // or not at all. Every frame has a checksum, a number, and the checksum of the frame before it; a segment's header continues that chain, so that
-// neither a lost segment nor an old one's left-over tail can pass for the log. A segment is preallocated, so that a sync writes data and no new
+// neither a lost segment nor an old one's left-over tail can pass for the log. Segments are preallocated, so that a sync writes data and no new
 // file size.
 //
 // A snapshot begins a new segment, called a base, as its first frame, together with the records that come with it. The base is written under
@@ -22,15 +22,18 @@ import (
 	"path/filepath"
 )
 
-// DefaultSegment is the size of a segment in bytes: about a minute of a busy node.
+// DefaultSegment is the size of a segment in bytes: some seconds of a busy node.
 const DefaultSegment = 16 << 20
+
+// growth is what a segment is preallocated with at a time. Not all of it at once: a run of many short-lived nodes keeps their directories.
+const growth = 1 << 20
 
 // maxFrame bounds what one Append takes; the length of a frame has 32 bits.
 const maxFrame = 1<<31 - 1
 
 // Options of a log; a zero means the default.
 type Options struct {
-	Segment int64 // bytes that a segment is preallocated with
+	Segment int64 // bytes of a segment
 
 	// step is told the name of each thing done to the disk just before it is done. Where it returns an error the log stops there
 	// and touches the disk no more, as a crash would.
@@ -88,23 +91,17 @@ func Open(dir string, o Options) (*Log, Recovered, error) {
 			return nil, Recovered{}, err
 		}
 	}
+	var found Recovered
 	if len(numbers) == 0 {
-		err := l.create()
-		return l, Recovered{}, err
+		err = l.create()
+	} else if found, err = l.read(numbers, l.load); err == nil {
+		err = l.reopen(found.Torn > 0, numbers)
 	}
-	found, err := l.read(numbers, l.load)
 	if err != nil {
-		return nil, Recovered{}, err
-	}
-	if err := l.reopen(found.Torn > 0); err != nil {
-		return nil, Recovered{}, err
-	}
-	for _, n := range numbers {
-		if n < l.base {
-			if err := l.remove(segmentName(n)); err != nil {
-				return nil, Recovered{}, err
-			}
+		if l.file != nil {
+			l.file.Close()
 		}
+		return nil, Recovered{}, err
 	}
 	return l, found, nil
 }
@@ -116,11 +113,11 @@ func (l *Log) create() error {
 		return err
 	}
 	l.salt, l.number, l.base, l.chain = salt, 1, 1, chain{seq: 1}
-	return l.begin(header{number: 1, base: true, salt: salt, chain: l.chain}, nil, 0)
+	return l.begin(header{number: 1, base: true, salt: salt, chain: l.chain}, nil)
 }
 
-// reopen makes the last segment ready to be written at l.offset.
-func (l *Log) reopen(torn bool) error {
+// reopen makes the last segment ready to be written at l.offset, and removes those before the base.
+func (l *Log) reopen(torn bool, numbers []uint64) error {
 	name := filepath.Join(l.dir, segmentName(l.number))
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -133,12 +130,18 @@ func (l *Log) reopen(torn bool) error {
 			return l.fail(err)
 		}
 	}
-	l.size = max(l.options.Segment, l.offset)
-	if err := l.do("preallocate", func() error { return preallocate(f, l.size) }); err != nil {
+	if err := l.grow(f, l.offset); err != nil {
 		return l.fail(err)
 	}
 	if err := l.do("sync", f.Sync); err != nil {
 		return l.fail(err)
+	}
+	for _, n := range numbers {
+		if n < l.base {
+			if err := l.remove(segmentName(n)); err != nil {
+				return l.fail(err)
+			}
+		}
 	}
 	return nil
 }
@@ -163,8 +166,13 @@ func (l *Log) Append(snapshot []byte, records [][]byte) error {
 	if snapshot != nil {
 		return l.fail(l.rebase(frame))
 	}
-	if l.offset+int64(len(frame)) > l.size && l.offset > headerSize {
-		if err := l.roll(int64(len(frame))); err != nil {
+	if l.offset+int64(len(frame)) > l.options.Segment && l.offset > headerSize {
+		if err := l.roll(); err != nil {
+			return l.fail(err)
+		}
+	}
+	if end := l.offset + int64(len(frame)); end > l.size {
+		if err := l.grow(l.file, end); err != nil {
 			return l.fail(err)
 		}
 	}
@@ -185,7 +193,7 @@ func (l *Log) rebase(frame []byte) error {
 	old := l.base
 	l.number++
 	last := sealFrame(frame, l.salt, l.number, l.chain)
-	if err := l.begin(header{number: l.number, base: true, full: true, salt: l.salt, chain: l.chain}, frame, 0); err != nil {
+	if err := l.begin(header{number: l.number, base: true, full: true, salt: l.salt, chain: l.chain}, frame); err != nil {
 		return err
 	}
 	l.chain = chain{l.chain.seq + 1, last}
@@ -198,15 +206,20 @@ func (l *Log) rebase(frame []byte) error {
 	return nil
 }
 
-// roll begins an ordinary segment with room for a frame of the given size.
-func (l *Log) roll(frame int64) error {
-	l.number++
-	return l.begin(header{number: l.number, salt: l.salt, chain: l.chain}, nil, frame)
+// grow preallocates a segment that is written up to end.
+func (l *Log) grow(f *os.File, end int64) error {
+	l.size = max(end, min(end+growth, l.options.Segment))
+	return l.do("preallocate", func() error { return preallocate(f, l.size) })
 }
 
-// begin writes a new segment that holds frame and has room for more bytes under another name, gives it its own once it is on the disk, and
-// goes on in it.
-func (l *Log) begin(h header, frame []byte, room int64) error {
+// roll begins an ordinary segment.
+func (l *Log) roll() error {
+	l.number++
+	return l.begin(header{number: l.number, salt: l.salt, chain: l.chain}, nil)
+}
+
+// begin writes a new segment that holds frame under another name, gives it its own once it is on the disk, and goes on in it.
+func (l *Log) begin(h header, frame []byte) error {
 	name := filepath.Join(l.dir, segmentName(h.number))
 	var f *os.File
 	err := l.do("create", func() (err error) {
@@ -217,12 +230,13 @@ func (l *Log) begin(h header, frame []byte, room int64) error {
 		return err
 	}
 	content := append(h.encode(), frame...)
-	size := max(l.options.Segment, int64(len(content))+room)
+	if err := l.grow(f, int64(len(content))); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	for _, s := range []struct {
 		what string
 		do   func() error
 	}{
-		{"preallocate", func() error { return preallocate(f, size) }},
 		{"write segment", func() error { return writeAt(f, content, 0) }},
 		{"sync segment", f.Sync},
 		{"rename", func() error { return os.Rename(name+leftover, name) }},
@@ -237,7 +251,7 @@ func (l *Log) begin(h header, frame []byte, room int64) error {
 			return errors.Join(err, f.Close())
 		}
 	}
-	l.file, l.offset, l.size = f, int64(len(content)), size
+	l.file, l.offset = f, int64(len(content))
 	return nil
 }
 
