@@ -47,6 +47,7 @@ type element struct {
 	add          int // in trial.calls; -1: nobody added it
 	shown        int // the scan that was over first of those that show it; -1: none
 	seen, missed int // the scans asked for last that show it, and that miss it after it was known; -1: none
+	gone         int // the scan asked for first of those that miss it to the end; -1: none
 	finalSeen    bool
 	finalMissed  int // the last words asked for last that miss it; -1: none
 	twice        int // a scan that shows it twice; -1: none
@@ -149,7 +150,7 @@ func (j *lostJudgement) gather(k keyed) (scans []int, elements []element) {
 		if !seen {
 			p = len(elements)
 			place[value] = p
-			elements = append(elements, element{value: value, add: -1, shown: -1, seen: -1, missed: -1, finalMissed: -1, twice: -1, early: -1,
+			elements = append(elements, element{value: value, add: -1, shown: -1, seen: -1, missed: -1, gone: -1, finalMissed: -1, twice: -1, early: -1,
 				knownAt: never})
 		}
 		return &elements[p]
@@ -206,6 +207,9 @@ func (j *lostJudgement) misses(scans []int, elements []element) {
 				continue
 			}
 			e.missed = at
+			if e.gone < 0 && at > e.seen {
+				e.gone = at
+			}
 			if j.final >= 0 && c.Invoke > j.final {
 				e.finalMissed = at
 			}
@@ -271,7 +275,8 @@ func (j *lostJudgement) accuse(key string, e *element) {
 	case vanished, uneven:
 		part(e.shown, "first shown")
 		part(e.seen, "last shown")
-		part(e.missed, "missed")
+		part(e.gone, "missed")
+		part(e.missed, "missed at last")
 		if e.finalMissed > e.missed {
 			part(e.finalMissed, "missed")
 		}
@@ -297,6 +302,16 @@ func (j *lostJudgement) accuse(key string, e *element) {
 	j.accused = append(j.accused, accusation{parts[0].Invoke, ev})
 }
 
+// nextFault is the event of the first fault behind an event; -1: none.
+func (j *lostJudgement) nextFault(at int) int {
+	for i := at; i < len(j.h); i++ {
+		if f := j.h[i].Fault; f != nil && !f.Mended {
+			return i
+		}
+	}
+	return -1
+}
+
 // why says in at most two sentences what became of the element, and what was broken when it was acknowledged.
 func (j *lostJudgement) why(key string, e *element) []string {
 	origin := "nobody added it"
@@ -312,13 +327,19 @@ func (j *lostJudgement) why(key string, e *element) []string {
 		}
 		if active := activeAt(j.h, at); active != "" {
 			origin += ", during " + active
+		} else if f := j.nextFault(at); e.gone >= 0 && f >= 0 && f < j.calls[e.gone].Invoke {
+			origin += fmt.Sprintf(", %s before F%d %s", seconds(j.between(at, f)), j.h[f].Fault.ID, faultWords(j.h[f].Fault))
 		}
 	}
 	switch e.fate {
 	case vanished:
-		c := j.calls[e.missed]
+		c := j.calls[e.gone]
 		what := fmt.Sprintf("%d of %s is lost: %s was asked %s after it was known, and neither its answer nor any later one shows it", e.value, key, j.node(c),
 			seconds(j.between(e.knownAt, c.Invoke)))
+		if e.missed != e.gone {
+			last := j.calls[e.missed]
+			what += fmt.Sprintf(", the last that of %s after %s", j.node(last), seconds(j.between(e.knownAt, last.Invoke)))
+		}
 		return []string{what, origin}
 	case uneven:
 		return []string{fmt.Sprintf("%d of %s is missing at %s after everything had been mended and had settled, and is there at %s", e.value, key,

@@ -187,7 +187,7 @@ func ack2() tcall { return add(9, 4, 5, history.OK) }
 
 // TestLostTellsWho: the evidence names who acknowledged, in which term, and what was broken then.
 func TestLostTellsWho(t *testing.T) {
-	h := build([]tcall{add(1, 1, 2, history.OK), scan(30, 31)})
+	h := build([]tcall{add(1, 1, 2, history.OK), scan(30, 31), scan(40, 41)})
 	h[1].Note = "term 2 index 23"
 	h = append([]history.Op{{Process: history.Nemesis, Kind: history.Info, Fault: &history.Fault{ID: 3, Name: "kill", What: "kill n2 n3", Held: true}}}, h...)
 	for i := range h {
@@ -198,12 +198,12 @@ func TestLostTellsWho(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	text := strings.Join(got.Evidence[0].Why, ". ")
-	for _, want := range []string{"1 of s is lost", "n2 was asked 0.028 s after", "acknowledged by n1 (term 2 index 23)", "during F3 kill n2 n3"} {
+	for _, want := range []string{"1 of s is lost", "n2 was asked 0.028 s after", "the last that of n2 after 0.038 s", "acknowledged by n1 (term 2 index 23)", "during F3 kill n2 n3"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q does not say %q", text, want)
 		}
 	}
-	for i, role := range []string{"acknowledged", "missed"} {
+	for i, role := range []string{"acknowledged", "missed", "missed at last"} {
 		if got.Evidence[0].Items[i].Role != role {
 			t.Errorf("got role %q, want %q", got.Evidence[0].Items[i].Role, role)
 		}
