@@ -11,16 +11,23 @@ import (
 )
 
 var kill = Nemesis{
-	Name:  "kill",
-	Doc:   "kills one node, a minority, a majority, all or the leader, as SIGKILL does; mended by starting all that are down",
+	Name: "kill",
+	Doc: "kills one node, a minority, a majority, all or the leader, as SIGKILL does, or one after the other in succession; " +
+		"mended by starting all that are down",
 	Can:   func(cluster.Cluster) error { return nil },
 	Break: breakKill,
 	Mend:  mendKill,
 }
 
-const probeBound = 5 * time.Second // for an effect to show
+const (
+	probeBound  = 5 * time.Second // for an effect to show
+	successions = 0.3             // of the kills
+)
 
 func breakKill(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
+	if r.Float64() < successions {
+		return breakSuccession(ctx, c, r)
+	}
 	before := look(ctx, c, c.Nodes())
 	targets, what := aim(before, r)
 	fault := history.Fault{What: "kill " + what, Nodes: targets}

@@ -111,8 +111,18 @@ func TestCanAsksForThePower(t *testing.T) {
 
 func TestTargetsOfKillAndPause(t *testing.T) {
 	counts := make(map[int]int)
-	leaders := 0
+	leaders, successors := 0, 0
 	breaks(t, kill, 5, nothingWrong, func(t *testing.T, f *fake, fault history.Fault, _ error) {
+		if strings.HasPrefix(fault.What, "kill in succession") {
+			successors++
+			last := fault.What[strings.LastIndex(fault.What, " ")+1:]
+			for _, n := range f.nodes {
+				if n.down != (n.name == last) {
+					t.Errorf("%s is down: %v; only the last one killed stays so", n.name, n.down)
+				}
+			}
+			return
+		}
 		counts[len(fault.Nodes)]++
 		if slices.Contains(fault.Nodes, "n1") {
 			leaders++
@@ -124,15 +134,18 @@ func TestTargetsOfKillAndPause(t *testing.T) {
 		}
 	})
 	for _, k := range []int{1, 2, 3, 5} {
-		if counts[k] < seeds/20 {
+		if counts[k] < seeds/30 {
 			t.Errorf("%d nodes were killed only %d times", k, counts[k])
 		}
 	}
 	if counts[4] > 0 {
 		t.Error("four of five are neither a minority nor just a majority nor all")
 	}
-	if leaders < seeds/2 || leaders > seeds*9/10 {
-		t.Errorf("the leader was hit %d times of %d", leaders, seeds)
+	if successors < seeds/6 || successors > seeds/2 {
+		t.Errorf("%d of %d kills were successions", successors, seeds)
+	}
+	if others := seeds - successors; leaders < others/2 || leaders > others*9/10 {
+		t.Errorf("the leader was hit %d times of %d", leaders, others)
 	}
 	// Of three nodes a minority is one.
 	breaks(t, pause, 3, nothingWrong, func(t *testing.T, _ *fake, fault history.Fault, _ error) {

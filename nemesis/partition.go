@@ -15,7 +15,8 @@ import (
 var partition = Nemesis{
 	Name: "partition",
 	Doc: "cuts links between nodes: one node or the leader off, two halves, a ring in which each sees another majority, " +
-		"a bridge between two halves, one node's outgoing or incoming links; clients still reach every node",
+		"a bridge between two halves, one node's outgoing or incoming links, the leader's incoming ones as it hands over; " +
+		"clients still reach every node",
 	Can:   canCut,
 	Break: breakPartition,
 	Mend:  mendPartition,
@@ -164,7 +165,12 @@ func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histo
 			order = append(order, n)
 		}
 	}
-	leader, _ := leaderOf(before)
+	leader, led := leaderOf(before)
+	if led && r.Float64() < deafHandovers {
+		if t, able := c.(cluster.Transferer); able {
+			return breakHandover(ctx, c, t, leader.node, without(alive, leader.node), r)
+		}
+	}
 	s := chooseSplit(nodes, order, leader.node, r)
 	for range 8 {
 		if len(within(s.links, alive)) > 0 {
@@ -172,10 +178,29 @@ func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histo
 		}
 		s = chooseSplit(nodes, order, leader.node, r)
 	}
+	return s.cut(ctx, c, func() {})
+}
+
+// deafHandovers, of all partitions where somebody leads, let the leader hand over while it hears nobody: its heir is elected, and the old leader
+// learns of it last. Whatever it promises itself on the ground of its leases shows then.
+const deafHandovers = 0.15
+
+func breakHandover(ctx context.Context, c cluster.Cluster, t cluster.Transferer, leader string, heirs []string, r *rand.Rand) (history.Fault, error) {
+	nodes := c.Nodes()
+	heir := heirs[r.IntN(len(heirs))]
+	s := oneWay(nodes, leader, false)
+	s.what += fmt.Sprintf(", while it hands over to %s", heir)
+	// The request goes out at the moment of the cut and nobody waits for its answer: a leader that hears nobody may not know what came of it.
+	return s.cut(ctx, c, func() { c.Go(func() { _ = t.Transfer(ctx, heir) }) })
+}
+
+// cut the links, and see that they are.
+func (s split) cut(ctx context.Context, c cluster.Cluster, then func()) (history.Fault, error) {
 	fault := history.Fault{What: s.what, Nodes: s.nodes}
 	if err := c.(cluster.Cutter).Cut(ctx, s.links); err != nil {
 		return fault, fmt.Errorf("cut: %w", err)
 	}
+	then()
 	seen, cut, probe, err := reach(ctx, c, s.links)
 	fault.Probe = probe
 	if err != nil {
