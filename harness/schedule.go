@@ -31,14 +31,14 @@ func weather(r *rand.Rand, election time.Duration) Weather {
 	return Weather{
 		Every:     between(r, 8*election, 40*election),
 		Hold:      between(r, 2*election, 16*election),
-		Delay:     between(r, election/1000, election/30),
+		Delay:     between(r, election/1000, election/15),
 		Spread:    0.2 + r.Float64(),
 		Loss:      sometimes(r, 0.05),
 		Duplicate: sometimes(r, 0.05),
 		Sync:      between(r, 50*time.Microsecond, 5*time.Millisecond),
 		Tear:      r.Float64(),
 		Drift:     sometimes(r, 0.02),
-		Snapshot:  int(between(r, 50, 1000)),
+		Snapshot:  int(between(r, 4, 1000)),
 	}
 }
 
