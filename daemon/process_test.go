@@ -136,29 +136,36 @@ func TestAcknowledgedValuesSurviveKills(t *testing.T) {
 		clients.Wait()
 	}
 	start()
-	copies := map[string]int{}
-	for id := 1; id <= n; id++ {
-		conn, err := net.Dial("tcp", nodes[id].address("client"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := bufio.NewReader(conn)
-		for _, v := range acknowledged {
-			switch answer, ok := ask(in, conn, "has "+v); {
-			case !ok:
-				t.Fatalf("n%d does not answer", id)
-			case answer == "yes":
-				copies[v]++
-			}
-		}
-		conn.Close()
-	}
+	copies := copiesOf(t, nodes[1:], acknowledged)
 	for _, v := range acknowledged {
 		if copies[v] < 2 {
 			t.Errorf("%s was acknowledged and is on %d nodes", v, copies[v])
 		}
 	}
 	t.Logf("%d acknowledged values", len(acknowledged))
+}
+
+// copiesOf counts for each value the nodes that have it.
+func copiesOf(t *testing.T, nodes []*life, values []string) map[string]int {
+	t.Helper()
+	copies := map[string]int{}
+	for i, n := range nodes {
+		conn, err := net.Dial("tcp", n.address("client"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		for _, v := range values {
+			switch answer, ok := ask(in, conn, "has "+v); {
+			case !ok:
+				t.Fatalf("n%d does not answer", i+1)
+			case answer == "yes":
+				copies[v]++
+			}
+		}
+	}
+	return copies
 }
 
 func TestSecondProcessOnOneDirectory(t *testing.T) {
