@@ -23,6 +23,7 @@ type fake struct {
 	stubborn string       // cannot be killed or paused, or stays down or stopped
 	leak     cluster.Link // is never cut
 	frozen   cluster.Link // is dead for good
+	elects   bool         // another node leads when the leader is killed
 	loyal    bool         // leadership is never handed over
 	deaf     bool         // membership requests fail
 	busy     int          // so many membership requests fail first
@@ -45,7 +46,7 @@ type fakeNode struct {
 }
 
 func newFake(size int) *fake {
-	f := &fake{size: size, term: 1}
+	f := &fake{size: size, term: 1, elects: true}
 	for range size {
 		f.add()
 	}
@@ -101,7 +102,14 @@ func (f *fake) Start(_ context.Context, name string) error {
 func (f *fake) Kill(_ context.Context, name string) error {
 	n, err := f.get(name)
 	if err == nil && name != f.stubborn {
+		led := n.leads
 		n.down, n.leads = true, false
+		for _, other := range f.nodes {
+			if led && f.elects && !other.down {
+				other.leads, led = true, false
+				f.term++
+			}
+		}
 	}
 	return err
 }

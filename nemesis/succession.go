@@ -12,31 +12,35 @@ import (
 	"assize/history"
 )
 
-// A succession kills one node after the other, mostly whoever leads, each soon after the one before, and starts each again soon: before the
-// election that its death brings about is decided, or shortly after. What survives the death of a leader that had no time to hand on its log,
-// or of a voter that had just voted, shows only so: a leader that is down for a while comes back to a cluster that has settled.
+// A succession kills one leader after the other, each soon after its election, and starts each again soon: at once, or when the next one dies.
+// What survives the death of a leader that had no time to hand on its log, or of a voter that had just voted, shows only so: a leader that is
+// down for a while comes back to a cluster that has settled.
 const (
-	leastReigns, mostReigns = 4, 14
-	shortestReign           = 2 * time.Millisecond
-	longestReign            = 600 * time.Millisecond
-	blinks                  = 0.4  // of the dead are back at once, the others when the next one dies
-	regicides               = 0.75 // of the killed lead, where anybody does
+	leastReigns, mostReigns = 5, 18
+	shortestReign           = time.Millisecond
+	longestReign            = 300 * time.Millisecond
+	interregnum             = 1500 * time.Millisecond // longest wait for an election
+	electionPoll            = 4 * time.Millisecond
+	blinks                  = 0.4 // of the dead are back at once
+	regicides               = 0.8 // of the killed have just been elected; the others are anybody
 )
 
 func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
 	fault := history.Fault{What: "kill in succession"}
 	kills, seen := 0, 0
-	last := ""
+	last, term := "", uint64(0)
 	for left := leastReigns + r.IntN(mostReigns-leastReigns+1); left > 0; left-- {
-		blink, aimed, reign := r.Float64() < blinks, r.Float64() < regicides, logUniform(r, shortestReign, longestReign)
-		before := look(ctx, c, c.Nodes())
-		names := those(before, isUp)
-		if len(names) == 0 {
-			break
+		blink, aimed, who := r.Float64() < blinks, r.Float64() < regicides, r.Uint32()
+		reign, pause := logUniform(r, shortestReign, longestReign), logUniform(r, shortestReign, longestReign)/4
+		target := ""
+		if aimed {
+			target, term = elected(ctx, c, term)
 		}
-		target := names[r.IntN(len(names))]
-		if l, ok := leaderOf(before); ok && aimed {
-			target = l.node
+		c.Sleep(reign)
+		if names := those(look(ctx, c, c.Nodes()), isUp); len(names) > 0 && target == "" {
+			target = names[int(who)%len(names)]
+		} else if len(names) == 0 {
+			break
 		}
 		dead, err := killOne(ctx, c, target)
 		if err != nil {
@@ -49,7 +53,7 @@ func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (hist
 		}
 		last = target
 		if blink && left > 1 { // the last one stays down
-			c.Sleep(logUniform(r, shortestReign, longestReign) / 8)
+			c.Sleep(pause)
 			if err := startAgain(ctx, c, target); err != nil {
 				return fault, err
 			}
@@ -59,7 +63,6 @@ func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (hist
 		if !slices.Contains(fault.Nodes, target) {
 			fault.Nodes = append(fault.Nodes, target)
 		}
-		c.Sleep(reign)
 	}
 	if kills == 0 {
 		return fault, nothing("none to kill: %s", told(look(ctx, c, c.Nodes())))
@@ -67,6 +70,16 @@ func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (hist
 	fault.Held = seen == kills
 	fault.Probe = fmt.Sprintf("status: refused after %d of %d kills", seen, kills)
 	return fault, nil
+}
+
+// elected waits for a leader of a later term than the one before; nobody where none comes in time.
+func elected(ctx context.Context, c cluster.Cluster, before uint64) (node string, term uint64) {
+	for end := c.Now() + interregnum; c.Now() < end && ctx.Err() == nil; c.Sleep(electionPoll) {
+		if l, ok := leaderOf(look(ctx, c, c.Nodes())); ok && l.status.Term > before {
+			return l.node, l.status.Term
+		}
+	}
+	return "", before
 }
 
 // killOne returns 1 where the node was seen to be down then, or has left.
