@@ -24,6 +24,7 @@ type sight struct {
 	key     int // which register
 	process int
 	version uint64
+	unknown bool // the version is not known: it is below this one
 }
 
 type sessionJudgement struct {
@@ -109,15 +110,32 @@ func (j *sessionJudgement) place(r *register) (missing *regOp) {
 	for _, o := range r.ops {
 		s := sight{op: o, reg: r, key: len(j.order), process: j.h[o.call].Process}
 		if v := o.shows(); v != absent {
-			s.version = version[v]
-			if s.version == 0 {
-				continue // it took effect, but only a swap saw it, and nothing says at which version
+			if s.version = version[v]; s.version == 0 {
+				// It took effect, but only a swap saw it, and nothing says at which version: some time before that swap.
+				if s.version = r.swappedAt(v, version); s.version == 0 {
+					continue
+				}
+				s.unknown = true
 			}
 		}
 		j.sights = append(j.sights, s)
 	}
 	j.versions, j.order = append(j.versions, version), append(j.order, order)
 	return missing
+}
+
+// swappedAt is the version of the first swap with a known one that, directly or through others, found a value; 0: nothing says.
+func (r *register) swappedAt(v int, version []uint64) uint64 {
+	for range r.ops {
+		i := slices.IndexFunc(r.ops, func(o regOp) bool { return o.do == swaps && o.old == v })
+		if i < 0 {
+			return 0
+		}
+		if v = r.ops[i].new; version[v] != 0 {
+			return version[v]
+		}
+	}
+	return 0
 }
 
 // next is the first write of the key behind a version.
@@ -130,11 +148,20 @@ func (j *sessionJudgement) next(key int, version uint64) *claim {
 	return &order[i]
 }
 
-// before is the write that stands right before a swap where another should; nil: none does.
+// before is the write that stands right before a swap where another should; nil: none does. Where nothing says at which version the value was
+// that the swap found, and it was swapped in itself, then what that swap found stands there.
 func (j *sessionJudgement) before(s sight) *claim {
+	found := s.op.old
+	for steps := 0; j.versions[s.key][found] == 0; steps++ {
+		w := s.reg.writer[found]
+		if w < 0 || s.reg.ops[w].do != swaps || steps > len(s.reg.ops) {
+			return nil
+		}
+		found = s.reg.ops[w].old
+	}
 	order := j.order[s.key]
 	at, _ := slices.BinarySearchFunc(order, s.version, func(c claim, v uint64) int { return cmp.Compare(c.version, v) })
-	if placed := j.versions[s.key][s.op.old] != 0; !placed || at > 0 && order[at-1].value == s.reg.values[s.op.old] {
+	if at > 0 && order[at-1].value == s.reg.values[found] {
 		return nil
 	}
 	return &order[max(0, at-1)]
@@ -162,13 +189,13 @@ func (j *sessionJudgement) sessions() int {
 			if s.version <= me.at {
 				j.accuse(j.tooOld(s, *me, nil))
 			}
-			if before := j.before(s); before != nil && s.op.do == swaps {
+			if before := j.before(s); before != nil && s.op.do == swaps && !s.unknown {
 				j.accuse(j.foundOther(s, before))
 			}
 		} else if over := j.next(s.key, s.version); over != nil && over.version <= me.at {
 			j.accuse(j.tooOld(s, *me, over))
 		}
-		if s.version > me.at {
+		if s.version > me.at && !s.unknown {
 			*me = session{s.version, s}
 		}
 	}
@@ -194,6 +221,11 @@ func (j *sessionJudgement) tooOld(s sight, me session, over *claim) Evidence {
 	if over == nil {
 		e.Items = []Item{item(j.calls[me.how.op.at], fmt.Sprintf("saw version %d", me.at)), item(j.calls[s.op.at], fmt.Sprintf("version %d", s.version))}
 		e.Edges = []Edge{{0, 1, "session"}}
+		if s.unknown {
+			e.Items[1].Role = fmt.Sprintf("before version %d", s.version)
+			e.Why = []string{fmt.Sprintf("%s, and its later %s of %s was found by a swap at version %d", seen, m.F, s.reg.key, s.version)}
+			return e
+		}
 		e.Why = []string{fmt.Sprintf("%s, and its later %s of %s has version %d", seen, m.F, s.reg.key, s.version)}
 		return e
 	}
