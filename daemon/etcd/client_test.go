@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"assize/cluster"
 	"assize/history"
 	"assize/machine"
@@ -302,6 +306,10 @@ func TestBrokenConnection(t *testing.T) {
 			t.Errorf("a write after that: %v", err)
 		}
 	}
+	// An operation that began a moment before the connection broke gets behind the look at its state.
+	if _, err := c.(*client).kv.Put(t.Context(), &pb.PutRequest{Key: []byte("a")}); err == nil {
+		t.Error("a write after that, unseen by the client, was done")
+	}
 	if n := accepted(); n != 1 {
 		t.Errorf("the client has connected %d times", n)
 	}
@@ -380,6 +388,33 @@ func TestMembershipFunctions(t *testing.T) {
 			t.Errorf("%s, refused: %v", what, err)
 		}
 		h.set(func() { h.outcome = nil })
+	}
+}
+
+func TestOnlyTheLeaderHandsOver(t *testing.T) {
+	h := newMemory(0)
+	h.status.Leader = 2
+	if err := Transfer(t.Context(), serve(t, h), 3); err == nil || !strings.Contains(err.Error(), "not leader") {
+		t.Errorf("a follower was asked to hand over: %v", err)
+	}
+	if len(h.asked) != 0 {
+		t.Errorf("its machine was asked for %+v", h.asked)
+	}
+}
+
+func TestRequestsOfWhichNobodyKnows(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want codes.Code
+		text string
+	}{
+		{context.DeadlineExceeded, codes.Unavailable, "etcdserver: request timed out"},
+		{context.Canceled, codes.Canceled, "context canceled"},
+		{errors.New("stopping"), codes.Unavailable, "etcdserver: stopping"},
+	} {
+		if s := status.Convert(unknown(c.err)); s.Code() != c.want || s.Message() != c.text {
+			t.Errorf("%v is answered as %v %q, want %v %q", c.err, s.Code(), s.Message(), c.want, c.text)
+		}
 	}
 }
 
