@@ -8,7 +8,8 @@
 // # Divergence
 //
 //   - Pre-vote and check-quorum (dissertation 9.6, 6.2) are always on.
-//   - Probes and first heartbeats of a leader carry no entries; entries flow, several appends at a time, once logs are known to agree.
+//   - Probes and first heartbeats of a leader carry no entries. Entries flow once logs are known to agree, one append at first, then several
+//     at a time; an append carries entries of one term.
 //   - Answers to appends name the index up to which the logs agree, so a delayed answer cannot be taken for another.
 //   - Snapshots travel whole, in one message, not in chunks: links carry messages of any size, and a repeated one is recognised by its index.
 //   - Membership changes one server at a time (dissertation 4.1), not by joint consensus (section 6). Ids of removed servers are never used again.

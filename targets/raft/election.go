@@ -9,7 +9,6 @@ import (
 // campaign is what a candidate and a pre-candidate keep.
 type campaign struct {
 	votes  []int // servers that have granted theirs, in the order of arrival
-	denied []int
 	asked  uint64 // tick of the last round of requests
 	forced bool   // the leader asked for this election (dissertation 3.10)
 }
@@ -50,13 +49,12 @@ func (r *Raft) run(forced bool) {
 // poll opens an empty ballot box, with one's own vote in it.
 func (r *Raft) poll() {
 	r.votes = append(r.votes[:0], r.id)
-	r.denied = r.denied[:0]
 	r.solicit()
 	r.count()
 }
 
-// solicit votes of all who have not answered; repeated until they do (5.1: "Servers retry RPCs if they do not receive a response in a
-// timely manner").
+// solicit votes of all, again and again until the election is decided (5.1: "Servers retry RPCs if they do not receive a response in a timely
+// manner"). Those who have answered are asked as well: what one refused because it had heard a leader it may grant now.
 func (r *Raft) solicit() {
 	r.asked = r.ticks
 	kind, term := msgVote, r.term
@@ -65,7 +63,7 @@ func (r *Raft) solicit() {
 	}
 	body := encodeVote(kind, term, r.log.last(), r.log.lastTerm(), r.forced && r.role == candidate)
 	for _, id := range r.config.voters {
-		if id != r.id && !has(r.votes, id) && !has(r.denied, id) {
+		if id != r.id {
 			r.post(id, body)
 		}
 	}
@@ -89,9 +87,10 @@ func (r *Raft) upToDate(index, term uint64) bool {
 	return index >= r.log.last() || r.flaw == shorterLogWins
 }
 
-// onPreVote answers without changing anything here.
+// onPreVote tells whether a vote would be granted, without changing anything here.
 func (r *Raft) onPreVote(from int, m *message) {
-	if m.term > r.term && !r.sticky() && r.upToDate(m.index, m.logTerm) {
+	free := m.term > r.term || m.term == r.term && r.role == follower && r.leader == 0 && (r.vote == 0 || r.vote == from)
+	if free && !r.sticky() && r.upToDate(m.index, m.logTerm) {
 		r.post(from, encodeVoteReply(msgPreVoteReply, m.term, true))
 		return
 	}
@@ -121,33 +120,23 @@ func (r *Raft) onPreVoteReply(from int, m *message) {
 	if !m.granted {
 		if m.term > r.term {
 			r.follow(m.term, 0)
-		} else if m.term == r.term {
-			r.ballot(preCandidate, from, false)
 		}
-		return
-	}
-	if m.term == r.term+1 {
-		r.ballot(preCandidate, from, true)
+	} else if m.term == r.term+1 {
+		r.ballot(preCandidate, from)
 	}
 }
 
 func (r *Raft) onVoteReply(from int, m *message) {
 	if m.term > r.term {
 		r.follow(m.term, 0)
-	} else if m.term == r.term {
-		r.ballot(candidate, from, m.granted)
+	} else if m.term == r.term && m.granted {
+		r.ballot(candidate, from)
 	}
 }
 
-// ballot takes an answer to the poll of a role.
-func (r *Raft) ballot(polled role, from int, granted bool) {
+// ballot takes a vote in the poll of a role: one of each server, however often it comes.
+func (r *Raft) ballot(polled role, from int) {
 	if r.role != polled || !r.config.voter(from) {
-		return
-	}
-	if !granted {
-		if !has(r.denied, from) && !has(r.votes, from) {
-			r.denied = append(r.denied, from)
-		}
 		return
 	}
 	if has(r.votes, from) && r.flaw != doubleVoteCounts {

@@ -28,6 +28,7 @@ type peer struct {
 
 	flights [window]flight // appends under way, oldest first
 	flying  int
+	pace    int // how many there may be: from one, when logs have just been found to agree, up to window
 
 	sent   uint64 // tick of the last message
 	heard  uint64 // tick of the last answer
@@ -190,7 +191,7 @@ func (r *Raft) replicate(p *peer, due bool) {
 		return
 	}
 	told := false
-	for p.flying < window && p.next <= r.log.last() {
+	for p.flying < p.pace && p.next <= r.log.last() {
 		last := r.batch(p.next)
 		r.sendAppend(p, p.next-1, last)
 		p.flights[p.flying] = flight{last, r.ticks}
@@ -210,12 +211,13 @@ func (r *Raft) replicate(p *peer, due bool) {
 	}
 }
 
-// batch is the last index that goes with first into one append.
+// batch is the last index that goes with first into one append: entries of one term, and not too many bytes.
 func (r *Raft) batch(first uint64) uint64 {
-	size := 0
+	size, term := 0, r.log.term(first)
 	for i := first; i <= r.log.last(); i++ {
-		size += len(r.log.at(i).data)
-		if size > batchBytes && i > first {
+		e := r.log.at(i)
+		size += len(e.data)
+		if i > first && (size > batchBytes || e.term != term) {
 			return i - 1
 		}
 	}
@@ -355,11 +357,12 @@ func (r *Raft) advance(p *peer, match uint64) {
 			n++
 		}
 		p.flying = copy(p.flights[:], p.flights[n:p.flying])
+		p.pace = min(p.pace+n, window)
 		p.next = max(p.next, match+1)
 	case probing, installing:
 		// An answer to something older does not say that the log agrees up to the probe.
 		if match >= p.next-1 {
-			p.state, p.next, p.flying, p.asked = replicating, match+1, 0, false
+			p.state, p.next, p.flying, p.pace, p.asked = replicating, match+1, 0, 1, false
 		}
 	}
 }
