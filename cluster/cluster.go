@@ -71,6 +71,7 @@ type Status struct {
 	Members  []string
 	Wall     time.Time     // the node's clocks, as it reads them
 	Mono     time.Duration // since the node's process began
+	Process  uint64        // another one after each restart; 0: not told
 	Counters map[string]uint64
 }
 

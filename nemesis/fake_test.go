@@ -33,6 +33,7 @@ type fake struct {
 	late     string       // has left without anybody having seen it
 	pending  *fakeNode    // has joined without anybody having seen it
 	hunted   bool         // whoever is paused or skewed is killed at once
+	restless bool         // every answer comes from another process
 }
 
 type fakeNode struct {
@@ -43,6 +44,7 @@ type fakeNode struct {
 	skew         cluster.Skew
 	since        time.Duration
 	wall, mono   time.Duration // off at since
+	process      uint64
 }
 
 func newFake(size int) *fake {
@@ -156,6 +158,10 @@ func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
 		s.Role = "leader"
 	}
 	s.Wall, s.Mono = n.clocks(f.now)
+	if f.restless {
+		n.process++
+		s.Process, s.Mono = n.process, 0
+	}
 	return s, nil
 }
 

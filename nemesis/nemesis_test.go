@@ -388,3 +388,15 @@ func TestOverlappingFaults(t *testing.T) {
 		t.Errorf("%d faults held, for %d there was nothing to do", held, none)
 	}
 }
+
+// The monotonic clock of another process says nothing about the skew of the one before.
+func TestClocksOfTwoProcessesAreNotCompared(t *testing.T) {
+	for seed := range uint64(50) {
+		f := newFake(3)
+		f.restless = true
+		fault, err := clock.Break(t.Context(), f, rand.New(rand.NewPCG(seed, 1)))
+		if !errors.Is(err, ErrNothing) {
+			t.Fatalf("seed %d: got %+v, %v, want %v", seed, fault, err, ErrNothing)
+		}
+	}
+}

@@ -234,7 +234,8 @@ func (s *Sim) Status(_ context.Context, name string) (cluster.Status, error) {
 	wall, mono := n.clock.read(s.now)
 	answer := cluster.Status{
 		Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: st.Applied, Hash: st.Hash, Members: n.names,
-		Wall: epoch.Add(time.Duration(wall)), Mono: time.Duration(mono), Counters: counters(st.Counters),
+		Wall: epoch.Add(time.Duration(wall)), Mono: time.Duration(mono), Process: uint64(n.life),
+		Counters: counters(st.Counters),
 	}
 	if st.Leader >= 1 && st.Leader <= len(s.nodes) {
 		answer.Leader = s.nodes[st.Leader-1].name
