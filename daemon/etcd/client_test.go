@@ -354,7 +354,10 @@ func TestStatusOfANode(t *testing.T) {
 	if got.Counters["elections"] != 4 || got.Counters["syncs"] != 3 {
 		t.Errorf("counters %v", got.Counters)
 	}
-	got.Counters, got.Wall = nil, time.Time{}
+	if got.Process == 0 {
+		t.Error("the process has no name")
+	}
+	got.Counters, got.Wall, got.Process = nil, time.Time{}, 0
 	want := cluster.Status{
 		Role: machine.Leader, Leader: "n1", Term: 7, Commit: 9, Applied: 9, Hash: machine.NewStore(0).Hash(), Members: []string{"n1", "n2", "n3"}, Mono: 77 * time.Second,
 	}
