@@ -74,6 +74,8 @@ type Reply struct {
 // Log records are appended to the node's log; truncation of a protocol's own log is a record too. A Snapshot replaces all that was
 // logged before it, atomically together with the Log of the same Effects: whatever the machine still needs of the earlier
 // records it logs anew. The host may step many events, make all their effects durable at once, and then let them out.
+//
+// A machine may use the slices, not what they hold, again in its next Step: whoever keeps effects longer copies the slices.
 type Effects struct {
 	Log      [][]byte
 	Snapshot []byte
