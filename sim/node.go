@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -335,6 +336,21 @@ func (s *Sim) Pause(_ context.Context, name string) error {
 	return err
 }
 
+// shuffle puts what waits in the sockets of a process that goes on into the order in which it reads them: each socket's own order holds, but
+// nothing tells it which of two sockets was written to first. So a request of now can come before what a new leader said a second ago.
+func (n *node) shuffle(h uint64) {
+	socket := func(in input) uint64 {
+		switch in.kind {
+		case message:
+			return draw(h, uint64(in.message.From))
+		case request, gone:
+			return draw(^h, in.conn.id())
+		}
+		return 0
+	}
+	slices.SortStableFunc(n.inbox, func(a, b input) int { return cmp.Compare(socket(a), socket(b)) })
+}
+
 // Resume lets a paused process go on. Whether it hears its timer first or what waits in its sockets is drawn: with the sockets first, a
 // leader that was deposed meanwhile answers requests before any tick tells it how late it is.
 func (s *Sim) Resume(_ context.Context, name string) error {
@@ -345,7 +361,9 @@ func (s *Sim) Resume(_ context.Context, name string) error {
 	n.paused = false
 	life := n.life
 	s.jitter++
-	timerFirst := draw(s.jitters, s.jitter)&1 == 0
+	h := draw(s.jitters, s.jitter)
+	n.shuffle(h)
+	timerFirst := h&1 == 0
 	if timerFirst && n.missed {
 		n.missed = false
 		s.tick(n)
