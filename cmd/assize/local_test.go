@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,7 +16,7 @@ import (
 
 // TestMain makes the test's own executable the one binary: of nodes, and of controllers that are to be interrupted or killed.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "node" || os.Args[1] == "run") {
+	if len(os.Args) > 1 && slices.Contains([]string{"node", "run", "up"}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
