@@ -12,17 +12,18 @@ import (
 	"assize/history"
 )
 
-// A succession kills one leader after the other, each soon after its election, and starts each again soon: at once, or when the next one dies.
-// What survives the death of a leader that had no time to hand on its log, or of a voter that had just voted, shows only so: a leader that is
-// down for a while comes back to a cluster that has settled.
+// A succession kills one leader after the other, each soon after its election, and voters in the middle of elections. Each is started again
+// soon: at once, or when the next one dies. What survives the death of a leader that had no time to hand on its log, or of a voter that
+// had just voted, shows only so: one that is down for a while comes back to a cluster that has settled.
 const (
 	leastReigns, mostReigns = 5, 18
 	shortestReign           = time.Millisecond
 	longestReign            = 300 * time.Millisecond
-	interregnum             = 1500 * time.Millisecond // longest wait for an election
+	interregnum             = 800 * time.Millisecond // longest wait for an election
 	electionPoll            = 4 * time.Millisecond
-	blinks                  = 0.4 // of the dead are back at once
-	regicides               = 0.8 // of the killed have just been elected; the others are anybody
+	regicides               = 0.6 // of the killed have just been elected; the others are voters, and back at once
+	blinks                  = 0.4 // of the leaders are back at once, too
+	wink                    = 10 * time.Millisecond
 )
 
 func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
@@ -35,12 +36,15 @@ func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (hist
 		target := ""
 		if aimed {
 			target, term = elected(ctx, c, term)
+			c.Sleep(reign)
+		} else if electing(ctx, c) {
+			blink, pause = true, min(pause, wink)
+			c.Sleep(min(reign, wink))
 		}
-		c.Sleep(reign)
-		if names := those(look(ctx, c, c.Nodes()), isUp); len(names) > 0 && target == "" {
+		if names := those(look(ctx, c, c.Nodes()), isVoter); len(names) > 0 && target == "" {
 			target = names[int(who)%len(names)]
-		} else if len(names) == 0 {
-			break
+		} else if target == "" {
+			continue
 		}
 		dead, err := killOne(ctx, c, target)
 		if err != nil {
@@ -81,6 +85,19 @@ func elected(ctx context.Context, c cluster.Cluster, before uint64) (node string
 	}
 	return "", before
 }
+
+// electing waits until somebody is a candidate.
+func electing(ctx context.Context, c cluster.Cluster) bool {
+	for end := c.Now() + interregnum; c.Now() < end && ctx.Err() == nil; c.Sleep(electionPoll) {
+		if len(those(look(ctx, c, c.Nodes()), isCandidate)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func isCandidate(s sight) bool { return s.up && s.status.Role == "candidate" }
+func isVoter(s sight) bool     { return s.up && !isCandidate(s) }
 
 // killOne returns 1 where the node was seen to be down then, or has left.
 func killOne(ctx context.Context, c cluster.Cluster, node string) (dead int, err error) {
