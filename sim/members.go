@@ -81,7 +81,7 @@ func (s *Sim) change(kind machine.CommandKind, n *node, present bool) error {
 	s.doubts = append(slices.DeleteFunc(s.doubts, func(old *doubt) bool { return old.node == n }), d)
 	var last error
 	for end := s.Now() + s.bound(); s.Now() < end; s.Sleep(between / 5) {
-		if s.resolve(); !slices.Contains(s.doubts, d) {
+		if s.resolve(true); !slices.Contains(s.doubts, d) {
 			return nil
 		}
 		l := s.leader()
@@ -98,15 +98,17 @@ func (s *Sim) change(kind machine.CommandKind, n *node, present bool) error {
 	return fmt.Errorf("not within %v: %w", s.bound(), last)
 }
 
-// resolve carries out the changes that have been committed meanwhile: whoever has joined is a member, whoever has left is stopped.
-func (s *Sim) resolve() {
+// resolve carries out the changes that have been committed meanwhile: whoever has left is stopped, and, where it is asked for, whoever has joined
+// is a member. A node that has joined when nobody waited for it any more becomes one by the next Join: else a member could turn up
+// between the last words of a run and the comparison of all nodes.
+func (s *Sim) resolve(joins bool) {
 	if len(s.doubts) == 0 {
 		return
 	}
 	l := s.leader()
 	open := s.doubts[:0]
 	for _, d := range s.doubts {
-		if d.seen.committed() {
+		if d.seen.committed() && (joins || !d.present) {
 			s.settle(d)
 			continue
 		}

@@ -196,7 +196,7 @@ func (s *Sim) anyDelay() int64 {
 
 // Nodes are the members in the order of their ids.
 func (s *Sim) Nodes() []string {
-	s.resolve()
+	s.resolve(false)
 	names := make([]string, 0, len(s.nodes))
 	for _, n := range s.nodes {
 		if n.member {
