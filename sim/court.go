@@ -45,17 +45,15 @@ type verdict struct {
 
 // view is what the court knows of one node.
 type view struct {
-	role          string
-	term          uint64
-	commit        uint64
-	applied       uint64
-	reported      uint64 // greatest index in Effects.Applied
-	base          uint64 // index of the snapshot that the chain begins at
-	chain         []uint64
-	last          uint64 // index of the last entry: base+len(chain)-1
-	durable       uint64 // index up to which the log is synced
-	leaderOfTerm  uint64 // the last term it led
-	checkedLeader bool
+	role     string
+	term     uint64
+	commit   uint64
+	applied  uint64
+	reported uint64 // greatest index in Effects.Applied
+	base     uint64 // index of the snapshot that the chain begins at
+	chain    []uint64
+	last     uint64 // index of the last entry: base+len(chain)-1
+	durable  uint64 // index up to which the log is synced
 }
 
 const mostViolations = 16

@@ -16,7 +16,9 @@ type puppet struct {
 	next   func(n int, e machine.Event) machine.Effects
 }
 
-func (p *puppet) Status() machine.Status { return machine.Status{ID: p.config.ID, Role: machine.Follower} }
+func (p *puppet) Status() machine.Status {
+	return machine.Status{ID: p.config.ID, Role: machine.Follower}
+}
 
 func (p *puppet) Step(e machine.Event) machine.Effects {
 	p.steps = append(p.steps, e)
