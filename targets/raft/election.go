@@ -8,7 +8,7 @@ import (
 
 // campaign is what a candidate and a pre-candidate keep.
 type campaign struct {
-	votes  []int // servers that have granted theirs, in the order of arrival
+	votes  []int  // servers that have granted theirs, in the order of arrival
 	asked  uint64 // tick of the last round of requests
 	forced bool   // the leader asked for this election (dissertation 3.10)
 }
@@ -89,8 +89,7 @@ func (r *Raft) upToDate(index, term uint64) bool {
 
 // onPreVote tells whether a vote would be granted, without changing anything here.
 func (r *Raft) onPreVote(from int, m *message) {
-	free := m.term > r.term || m.term == r.term && r.role == follower && r.leader == 0 && (r.vote == 0 || r.vote == from)
-	if free && !r.sticky() && r.upToDate(m.index, m.logTerm) {
+	if (m.term > r.term || m.term == r.term && r.free(from)) && !r.sticky() && r.upToDate(m.index, m.logTerm) {
 		r.post(from, encodeVoteReply(msgPreVoteReply, m.term, true))
 		return
 	}
@@ -108,12 +107,20 @@ func (r *Raft) onVote(from int, m *message) {
 		}
 		r.follow(m.term, 0)
 	}
-	granted := m.term == r.term && r.role == follower && r.leader == 0 && (r.vote == 0 || r.vote == from) && r.upToDate(m.index, m.logTerm)
-	if granted && r.vote == 0 {
-		r.vote, r.dirty = from, true
+	granted := m.term == r.term && r.free(from) && r.upToDate(m.index, m.logTerm)
+	if granted {
+		r.role = follower
 		r.wait()
+		if r.vote == 0 {
+			r.vote, r.dirty = from, true
+		}
 	}
 	r.post(from, encodeVoteReply(msgVoteReply, r.term, granted))
+}
+
+// free to vote for a candidate of this term (figure 2, RequestVote, rule 2: "votedFor is null or candidateId").
+func (r *Raft) free(from int) bool {
+	return (r.role == follower || r.role == preCandidate) && r.leader == 0 && (r.vote == 0 || r.vote == from)
 }
 
 func (r *Raft) onPreVoteReply(from int, m *message) {

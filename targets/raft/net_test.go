@@ -39,6 +39,9 @@ func newNetwork(t *testing.T, n int, o machine.Options) *network {
 	if o.Tick == 0 {
 		o.Tick = 10 * time.Millisecond
 	}
+	if o.Election == 0 {
+		o.Election = defaultElection
+	}
 	net := &network{t: t, o: o, cut: func(machine.Message) bool { return false }}
 	for i := range n {
 		net.voters = append(net.voters, i+1)
@@ -132,12 +135,11 @@ func (n *network) elect() int {
 	return 0
 }
 
-// campaign makes one server leader at once.
+// campaign makes one server's election time-out fire; everyone's clock has moved on by then. Nothing is delivered.
 func (n *network) campaign(id int) {
-	n.at(id).run(true)
-	fx := n.at(id).Step(machine.Event{Mono: n.now, Gone: 1 << 60})
-	n.at(id).log = append(n.at(id).log, fx.Log...)
-	_ = fx
+	n.now += n.o.Election
+	n.at(id).deadline = n.at(id).ticks + 1
+	n.step(id, machine.Event{})
 }
 
 func (n *network) leader() int {

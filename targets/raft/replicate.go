@@ -431,6 +431,7 @@ func (r *Raft) reignTick() {
 	if r.ticks-r.roundTick >= r.heartbeatTicks {
 		r.newRound()
 	}
+	r.confirm() // a change of membership may have made a majority of those that had answered
 	r.promote()
 	r.handoverTick()
 }

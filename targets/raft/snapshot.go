@@ -97,9 +97,10 @@ func (r *Raft) save() {
 	}
 }
 
-// install sends the snapshot to a follower that needs what the log has forgotten, and again when no answer comes.
+// install sends the snapshot to a follower that needs what the log has forgotten, and again when no answer comes although the follower is there.
 func (r *Raft) install(p *peer, due bool) {
-	if !p.asked || r.ticks-p.flights[0].tick > 2*r.electionTicks {
+	since := p.flights[0].tick
+	if !p.asked || r.ticks-since > r.electionTicks && p.heard > since {
 		p.asked, p.sent = true, r.ticks
 		p.next = r.snapshotIndex + 1
 		p.flights[0] = flight{r.snapshotIndex, r.ticks}
