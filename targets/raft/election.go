@@ -13,17 +13,24 @@ type campaign struct {
 	forced bool   // the leader asked for this election (dissertation 3.10)
 }
 
-// expire begins an election when no leader was heard for the time-out. Only voters campaign; and not while this server is bound by its
-// own clock, else its vote for itself would break a lease that it has helped to grant.
+// expire begins an election when no leader was heard for the time-out, but not while this server is bound by its own clock: its vote for itself
+// would break a lease that it has helped to grant.
 func (r *Raft) expire() {
 	if r.leader != 0 {
 		r.follow(r.term, 0)
 	}
 	r.wait()
-	if !r.isVoter() || r.sticky() {
-		return
+	if r.eligible() && !r.sticky() {
+		r.preCampaign()
 	}
-	r.preCampaign()
+}
+
+// eligible: voters campaign. So does a server whose removal it has in its log and does not know to be committed (dissertation 4.2.2: "a server that
+// is not part of its own latest configuration should still start new elections, as it might still be needed until the C_new entry is
+// committed"): its log may be the longest of all that are up, and then nobody else gets enough votes.
+func (r *Raft) eligible() bool {
+	n := len(r.configs)
+	return r.isVoter() || n > 1 && r.configs[n-1].index > r.commit && r.configs[n-2].config.voter(r.id)
 }
 
 // preCampaign asks whether an election could be won, without disturbing anyone (dissertation 9.6).
@@ -46,9 +53,12 @@ func (r *Raft) run(forced bool) {
 	r.poll()
 }
 
-// poll opens an empty ballot box, with one's own vote in it.
+// poll opens an empty ballot box and puts one's own vote in it, if one has one.
 func (r *Raft) poll() {
-	r.votes = append(r.votes[:0], r.id)
+	r.votes = r.votes[:0]
+	if r.isVoter() {
+		r.votes = append(r.votes, r.id)
+	}
 	r.solicit()
 	r.count()
 }

@@ -21,7 +21,7 @@ func FuzzMessage(f *testing.F) {
 	for _, b := range [][]byte{
 		appendOf(3, 0, 0, 0, 1, 2, 3), appendOf(3, 1, 1, 9), vote(3, 1, 1), encodeVote(msgPreVote, 3, 1, 1, false),
 		encodeVoteReply(msgVoteReply, 3, true), encodeVoteReply(msgPreVoteReply, 3, true), encodeAppendReply(1, true, 1, 1, 0, 0),
-		encodeAppendReply(1, false, 2, 1, 1, 1), encodeSnapshot(3, 1, snapshotOf(4, 2, 2)), encodeTimeoutNow(1),
+		encodeAppendReply(1, false, 2, 1, 1, 1), encodeAppendReply(1, false, 48, 1, 48, 0), encodeSnapshot(3, 1, snapshotOf(4, 2, 2)), encodeTimeoutNow(1),
 		encodeForward(1, (&order{conn: 1, seq: 1, body: write("x", 1).Encode()}).encode(kindCommand)),
 		encodeForward(1, (&order{conn: 1, seq: 1, body: join(9).Encode()}).encode(kindAdmin)),
 		encodeRefusal(1, 7, 1, machine.Result{Outcome: machine.Refused}.Encode()), encodeQuery(msgQuery, 1, 7, 1, 1, 0), encodeQuery(msgIndex, 1, 7, 1, 1, 3),

@@ -333,7 +333,7 @@ func (r *Raft) onAppendReply(from int, m *message) {
 		return
 	}
 	p := r.peer(from)
-	if r.role != leader || m.term < r.term || p == nil || m.round > r.round || m.granted && m.index > r.log.last() {
+	if r.role != leader || m.term < r.term || p == nil || m.round > r.round || m.index > r.log.last() {
 		return
 	}
 	p.heard = r.ticks
