@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"assize/harness"
 )
@@ -46,8 +48,25 @@ func Environment(powers, lacking []string) Env {
 				e.Dirty = s.Value == "true"
 			}
 		}
+		if e.Commit == "" {
+			e.Commit, e.Dirty = checkout(info.Main.Path)
+		}
 	}
 	return e
+}
+
+// checkout tells the commit of the work tree here, if it is the module's own: `go run` stamps nothing into what it builds.
+func checkout(module string) (commit string, dirty bool) {
+	mod, err := os.ReadFile("go.mod")
+	if first, _, _ := strings.Cut(string(mod), "\n"); err != nil || first != "module "+module {
+		return "", false
+	}
+	head, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		return "", false
+	}
+	changed, err := exec.Command("git", "status", "--porcelain").Output()
+	return strings.TrimSpace(string(head)), err != nil || len(changed) > 0
 }
 
 // Begin writes what is known before the storm.

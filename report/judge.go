@@ -235,8 +235,9 @@ func (v *Verdict) sentence(j Judgement) string {
 		if e.Checker != j.Checker || len(e.Items) == 0 {
 			continue
 		}
-		if i := e.Items[len(e.Items)-1]; i.Process[0] == 'p' {
-			return fmt.Sprintf("%s on %s %s %s", i.Process, i.Node, i.Operation, i.Words)
+		if i := e.Items[len(e.Items)-1]; i.Process[0] == 'p' && len(e.Why) > 0 {
+			// Not the item's own words: they number other items, and a headline stands alone.
+			return fmt.Sprintf("%s on %s %s: %s", i.Process, i.Node, i.Operation, e.Why[0])
 		}
 	}
 	return j.Words

@@ -121,7 +121,7 @@ func squeeze(s string) string {
 
 func TestHeadlineHasTheOperationInIt(t *testing.T) {
 	v := convicted(t)
-	if want := "not linearizable: p13 on n4 read k6 -> 4688 called at 28.4760 s, 2.42 s after 2 was acknowledged"; v.Headline != want {
+	if want := "not linearizable: p13 on n4 read k6 -> 4688: The read missed 2, which had been acknowledged before it was called."; v.Headline != want {
 		t.Errorf("headline %q, want %q", v.Headline, want)
 	}
 	if v.Model != "sequentially consistent" || !v.AsExpected || !v.Complete {
