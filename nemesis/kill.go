@@ -21,7 +21,7 @@ var kill = Nemesis{
 
 const (
 	probeBound  = 5 * time.Second // for an effect to show
-	successions = 0.3             // of the kills
+	successions = 0.45            // of the kills
 )
 
 func breakKill(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {

@@ -16,7 +16,7 @@ import (
 // soon: at once, or when the next one dies. What survives the death of a leader that had no time to hand on its log, or of a voter that
 // had just voted, shows only so: one that is down for a while comes back to a cluster that has settled.
 const (
-	leastReigns, mostReigns = 5, 18
+	leastReigns, mostReigns = 6, 20
 	shortestReign           = time.Millisecond
 	longestReign            = 300 * time.Millisecond
 	interregnum             = 800 * time.Millisecond // longest wait for an election

@@ -44,8 +44,6 @@ type node struct {
 	inspector machine.Inspector // nil where the machine keeps no log
 	status    machine.Status    // after its last step
 	names     []string          // of status.Voters
-	counted   machine.Counters  // what counters tells of
-	counters  map[string]uint64
 	inbox     []input
 	held      []effect // waits for a sync, oldest first
 	conns     []*conn  // that are open to this process

@@ -243,8 +243,11 @@ func (s *Sim) Status(_ context.Context, name string) (cluster.Status, error) {
 	return answer, nil
 }
 
-// counters leaves out the zeros. The map is shared by all answers until something has been counted: nobody changes it.
+// counters leaves out the zeros.
 func counters(c machine.Counters) map[string]uint64 {
+	if c == (machine.Counters{}) {
+		return nil
+	}
 	all := make(map[string]uint64, 6)
 	set := func(name string, n uint64) {
 		if n > 0 {

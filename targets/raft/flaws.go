@@ -32,9 +32,9 @@ type Flaw struct {
 // Flaws that Options.Flaw can name.
 var Flaws = []Flaw{
 	{"commit-old-term", "a leader commits entries of earlier terms by counting replicas (5.4.2, figure 8)",
-		[]string{"kill", "partition", "transfer"}, "readindex", "register", commitOldTerm},
+		[]string{"kill"}, "readindex", "register", commitOldTerm},
 	{"forget-vote", "a restarted server has forgotten whom it voted for (figure 2: votedFor is persistent)",
-		[]string{"kill", "partition", "transfer"}, "readindex", "register", forgetVote},
+		[]string{"kill", "partition"}, "readindex", "register", forgetVote},
 	{"ack-before-sync", "acknowledgements leave before their records are logged (figure 2: updated on stable storage before responding)",
 		[]string{"kill"}, "readindex", "set", ackBeforeSync},
 	{"truncate-always", "an append drops what follows it even where nothing conflicts (figure 2, AppendEntries rule 3)",
