@@ -63,7 +63,8 @@ func sometimes(r *rand.Rand, most float64) float64 {
 func faults(r *rand.Rand, p Plan, name string) (list []Fault) {
 	first := time.Duration((0.1 + 0.5*r.Float64()) * float64(p.Time))
 	hold := func() time.Duration { return p.Weather.Hold/4 + exponential(r, p.Weather.Hold*3/4) }
-	for at := exponential(r, p.Weather.Every); at < p.Time; {
+	// Clients have a moment first: in a storm that begins with everything down some kind of operation may never succeed.
+	for at := min(3*p.Election, p.Time/10) + exponential(r, p.Weather.Every); at < p.Time; {
 		f := Fault{Name: name, At: at, For: hold(), Draw: r.Uint64()}
 		list = append(list, f)
 		at += f.For + exponential(r, p.Weather.Every)
