@@ -95,18 +95,21 @@ func (s *Sim) MendQuorum(ctx context.Context, pick uint64) ([]string, error) {
 }
 
 // foreseen adds what the configurations become should a change that is in doubt take effect. It may lie in the inbox of a paused node, which logs it
-// when it goes on: with n5 joining n2 n3 n4 the quorum n3 n4 is none any more.
+// when it goes on: with n5 joining n2 n3 n4 the quorum n3 n4 is none any more. Changes come one at a time.
 func (s *Sim) foreseen(configurations [][]int) [][]int {
+	all := slices.Clone(configurations)
 	for _, d := range s.doubts {
 		for _, voters := range configurations {
 			voters = slices.DeleteFunc(slices.Clone(voters), func(id int) bool { return id == d.node.id })
 			if d.present {
 				voters = append(voters, d.node.id)
 			}
-			configurations = append(configurations, voters)
+			if len(voters) > 0 {
+				all = append(all, voters)
+			}
 		}
 	}
-	return configurations
+	return all
 }
 
 func majorities(nodes []*node, configurations [][]int) bool {
