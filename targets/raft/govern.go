@@ -179,7 +179,7 @@ func (r *Raft) beginHandover(to int, a asker) {
 		r.inform(a, machine.Refused, "leadership is being handed to another server")
 	case r.heir == 0:
 		r.handover = handover{heir: to, heirTick: r.ticks, asker: a}
-		r.transfered = true
+		r.transferred = true
 	}
 }
 

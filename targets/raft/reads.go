@@ -7,13 +7,13 @@ import "time"
 // A round begins at one reading of the clock and is answered by whoever answers a message that carries its number or a later one. So an
 // answer, however late or often it comes, vouches for the time at which its round began and no later.
 type readings struct {
-	round      uint64 // the latest that has begun
-	roundTick  uint64 // and when
-	rounds     [64]begun
-	voided     uint64 // rounds up to it say nothing about time: the clock has gone backwards since
-	reads      []reading
-	early      []reading // that have come before an entry of this term was committed
-	transfered bool      // leadership has been offered to another one in this term: no leases any more
+	round       uint64 // the latest that has begun
+	roundTick   uint64 // and when
+	rounds      [64]begun
+	voided      uint64 // rounds up to it say nothing about time: the clock has gone backwards since
+	reads       []reading
+	early       []reading // that have come before an entry of this term was committed
+	transferred bool      // leadership has been offered to another one in this term: no leases any more
 }
 
 // begun is when a round began.
@@ -133,7 +133,7 @@ func (r *Raft) grant(x *reading) {
 // its own clock after it. Clocks are compared, not ticks counted: a server that was paused has missed its ticks.
 func (r *Raft) leased() bool {
 	// A leader that has told another to campaign (TimeoutNow) has released the servers from their refusal.
-	if r.transfered && r.flaw != leaseSurvivesTransfer {
+	if r.transferred && r.flaw != leaseSurvivesTransfer {
 		return false
 	}
 	if r.flaw == leaseKeepsTicking {
