@@ -130,6 +130,7 @@ type Inspector interface {
 	// Changed returns the least index at which the log has been changed (appended to, truncated, replaced) since Changed was last
 	// called, or 0.
 	Changed() uint64
-	// Entry returns term and body of the entry at index; ok is false where the log does not hold it (compacted or beyond the end).
+	// Entry returns term and body of the entry at index; ok is false where the log does not hold it (compacted or beyond the end). What was
+	// logged in a step can be read after it, also where that step has taken a snapshot of it.
 	Entry(index uint64) (term uint64, body []byte, ok bool)
 }

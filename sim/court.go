@@ -30,7 +30,11 @@ type court struct {
 }
 
 // mark is an entry seen in some log.
-type mark struct{ term, digest uint64 }
+type mark struct {
+	term, digest uint64
+	by           int  // whose log it was
+	shared       bool // another node's log has held it, too
+}
 
 // verdict is what was applied at an index by whoever was first.
 type verdict struct {
@@ -41,6 +45,20 @@ type verdict struct {
 	term   uint64 // of the node that applied it first: the entry was committed in this term or before
 	voters []int  // of that node: a majority of them had it
 	by     int
+	shared bool // another node has applied it, too
+}
+
+// forget what a process that has crashed had logged or applied beyond an index, and nobody else: it was neither synced nor shown to anyone. The
+// only voter elects itself and commits before its disk knows; what rests on that, replies above all, has not left the node.
+func (c *court) forget(n *node, index uint64) {
+	for i := index + 1; i < uint64(len(c.entries)); i++ {
+		c.entries[i] = slices.DeleteFunc(c.entries[i], func(m mark) bool { return m.by == n.id && !m.shared })
+	}
+	last := len(c.applied) - 1
+	for last > 0 && c.applied[last].by == n.id && !c.applied[last].shared && uint64(last) > index {
+		last--
+	}
+	c.applied = c.applied[:last+1]
 }
 
 // view is what the court knows of one node.
@@ -69,13 +87,14 @@ func (c *court) violate(s *Sim, n *node, invariant, what string) {
 
 // begin takes the view of a machine that has just been made of what is durable.
 func (c *court) begin(s *Sim, n *node) {
-	st := &n.status
+	st, durable := &n.status, n.view.durable
 	n.view = view{base: st.Snapshot, chain: append(n.view.chain[:0], 0), last: st.Snapshot, applied: st.Applied, commit: st.Commit, reported: st.Applied}
 	if n.inspector != nil {
 		n.inspector.Changed()
 		c.rebase(s, n, st.Snapshot)
 		c.follow(s, n, st.Snapshot+1)
 		n.view.durable = n.view.last
+		c.forget(n, max(durable, n.view.last))
 	}
 	c.standing(s, n)
 }
@@ -165,11 +184,17 @@ func (c *court) changed(s *Sim, n *node, from uint64) {
 	if led {
 		tip = v.chain[before-v.base]
 	}
-	if st.Snapshot >= from && (st.Snapshot > v.last || st.Snapshot < v.base || !c.has(n, st.Snapshot)) {
+	begin := max(from, v.base+1)
+	if _, _, held := n.inspector.Entry(from); held && from == v.last+1 && st.Snapshot >= from {
+		// It logged, applied and compacted in one step, as the only voter does.
+	} else if st.Snapshot >= from && (st.Snapshot > v.last || st.Snapshot < v.base || !c.has(n, st.Snapshot)) {
 		c.rebase(s, n, st.Snapshot)
+		begin = st.Snapshot + 1
+	} else {
+		// What a snapshot has replaced is the same as it was, or the chain would have been begun anew.
+		begin = max(begin, st.Snapshot+1)
 	}
-	// What a snapshot has replaced is the same as it was, or the chain would have been begun anew.
-	c.follow(s, n, max(from, v.base+1, st.Snapshot+1))
+	c.follow(s, n, begin)
 	if led && (v.last < before || before >= v.base && v.chain[before-v.base] != tip) {
 		c.violate(s, n, "leader append-only", fmt.Sprintf("leads term %d and has changed its log from entry %d on; it ended at %d", st.Term, from, before))
 	}
@@ -234,16 +259,17 @@ func (c *court) match(s *Sim, n *node, index, term, digest uint64) {
 	for uint64(len(c.entries)) <= index {
 		c.entries = append(c.entries, nil)
 	}
-	for _, m := range c.entries[index] {
+	for i := range c.entries[index] {
+		m := &c.entries[index][i]
 		if m.term != term {
 			continue
 		}
-		if m.digest != digest {
+		if m.shared = m.shared || m.by != n.id; m.digest != digest {
 			c.violate(s, n, "log matching", fmt.Sprintf("its log up to entry %d of term %d is another than the one seen elsewhere", index, term))
 		}
 		return
 	}
-	c.entries[index] = append(c.entries[index], mark{term, digest})
+	c.entries[index] = append(c.entries[index], mark{term: term, digest: digest, by: n.id})
 }
 
 // at is the verdict of an index.
@@ -274,6 +300,7 @@ func (c *court) appliedEntries(s *Sim, n *node) {
 		} else if a.digest != digest {
 			c.violate(s, n, "state machine safety", fmt.Sprintf("applied another entry %d, or after others, than n%d did", i, a.by))
 		}
+		a.shared = a.shared || a.by != n.id
 	}
 }
 
@@ -295,7 +322,7 @@ func (c *court) hashed(s *Sim, n *node, index, hash uint64) {
 		if a.by == 0 {
 			a.by = n.id
 		}
-	} else if a.hash != hash {
+	} else if a.shared = a.shared || a.by != n.id; a.hash != hash {
 		c.violate(s, n, "state machine safety", fmt.Sprintf("its state after entry %d has the hash %016x, that of n%d had %016x", index, hash, a.by, a.hash))
 	}
 }

@@ -58,6 +58,8 @@ type Raft struct {
 	out     machine.Effects  // of the present step; its slices are used again
 	scratch machine.Encoder  // for what is measured before it is copied
 	counts  machine.Counters // of rare things
+	// lastBefore is the last entry before the present step.
+	lastBefore uint64
 }
 
 // clock is what a server knows of time. Ticks pace what is for liveness; safety (leases, and the votes that leases rest on) goes by
@@ -115,6 +117,7 @@ func ticksOf(d, tick time.Duration) uint64 { return uint64(max(1, (d+tick-1)/tic
 // Step takes one event. The slices of the effects, not what they hold, are used again by the next Step.
 func (r *Raft) Step(e machine.Event) machine.Effects {
 	r.out = machine.Effects{Log: r.out.Log[:0], Send: r.out.Send[:0], Reply: r.out.Reply[:0], Applied: r.out.Applied[:0]}
+	r.lastBefore = r.log.last()
 	r.read(e.Mono)
 	switch {
 	case e.Message != nil:

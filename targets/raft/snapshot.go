@@ -72,7 +72,8 @@ func (r *Raft) compact() {
 	r.snapshot = r.encodeImage(index, r.snapshotTerm)
 	r.counts.SnapshotsTaken++
 	if tail := uint64(r.o.Snapshot / tailShare); index > tail {
-		r.log.compact(index - tail)
+		// What was logged in this very step stays: whoever judges the log has not seen it yet.
+		r.log.compact(min(index-tail, r.lastBefore))
 		r.forgetConfigs()
 	}
 	r.save()
