@@ -94,6 +94,9 @@ func settle(ctx context.Context, c cluster.Cluster, fault history.Fault, old sig
 		fault.Probe = fmt.Sprintf("status: %s leads term %d, after %s in term %d", leader.node, leader.status.Term, old.node, old.status.Term)
 		return fault, nil
 	}
+	if leader.status.Term > old.status.Term {
+		return fault, nothing("the leader %s was deposed meanwhile, and leads again: term %d after %d", old.node, leader.status.Term, old.status.Term)
+	}
 	if 2*(len(heirsOf(ctx, c, sights, leader))+1) <= len(sights) {
 		return fault, nothing("the leader %s is out of touch with a majority", leader.node)
 	}
