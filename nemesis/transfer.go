@@ -76,7 +76,7 @@ func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histor
 		fault.Held = false
 		if err != nil {
 			fault.Probe += ": " + err.Error()
-			c.Sleep(electionBound / 3) // a leader that is still busy with another heir gives up after an election time-out
+			c.Sleep(electionBound) // a leader that is still busy with another heir gives up after an election time-out of its own clock
 		}
 	}
 	return settle(ctx, c, fault, old)
