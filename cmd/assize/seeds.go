@@ -75,6 +75,8 @@ func runSeeds(c *cli.Context, j job) error {
 		return usage("--seeds runs in the simulator only; --cluster must be auto or %s, not %q", simKind, j.plan.Cluster)
 	}
 	s := &sweep{job: j, first: first, last: last, next: first, began: time.Now(), told: time.Now(), terminal: terminal(j.stderr)}
+	// A run's live heap is a few megabytes: at the default the collector would begin anew every few milliseconds.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() { s.work(c.Context) })
