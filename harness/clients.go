@@ -46,7 +46,8 @@ type line struct {
 
 // call is an operation under way.
 type call struct {
-	since time.Duration
+	seen  bool          // by the watch
+	since time.Duration // when it was first seen, in the time of the watch's vigil
 	op    history.Op
 }
 
@@ -126,7 +127,7 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 	}
 	w.asked = node
 	op := history.Op{Process: w.process, Kind: history.Invoke, Txn: txn, Node: node}
-	w.open = &call{since: r.Cluster.Now(), op: op}
+	w.open = &call{op: op}
 	r.Recorder.Record(op)
 	r.mu.Unlock()
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +19,9 @@ import (
 
 // fake is a cluster of one store that all nodes share. It lives in the virtual time of a synctest bubble.
 type fake struct {
-	start time.Time
-	wg    sync.WaitGroup
+	start   time.Time
+	wg      sync.WaitGroup
+	skipped atomic.Int64 // of time, while nothing ran
 
 	mu         sync.Mutex
 	nodes      []string
@@ -46,7 +48,7 @@ func newFake(nodes int) *fake {
 	return f
 }
 
-func (f *fake) Now() time.Duration    { return time.Since(f.start) }
+func (f *fake) Now() time.Duration    { return time.Since(f.start) + time.Duration(f.skipped.Load()) }
 func (f *fake) Sleep(d time.Duration) { <-time.After(d) }
 func (f *fake) Go(fn func())          { f.wg.Go(fn) }
 func (f *fake) Wait()                 { f.wg.Wait() }

@@ -171,11 +171,11 @@ func (r *run) idle(bound time.Duration) bool {
 
 // until looks at a condition again and again. Its own sleeps go on after an interruption.
 func (r *run) until(bound time.Duration, condition func() bool) bool {
-	for end := r.Cluster.Now() + bound; ; {
+	for v := r.vigil(); ; {
 		if condition() {
 			return true
 		}
-		if r.Cluster.Now() >= end {
+		if v.look(r.Cluster.Now()) >= bound {
 			return false
 		}
 		r.Cluster.Sleep(await)
@@ -226,10 +226,10 @@ func (r *run) quorum() error {
 	bound := r.patience()
 	who := strings.Join(nodes, " ")
 	r.enter(history.PhaseQuorum, fmt.Sprintf("%s must answer within %v", who, bound))
-	end, wrote, read := r.Cluster.Now()+bound, false, false
+	wrote, read := false, false
 	for i, w := range r.workers[:min(len(nodes), len(r.workers))] {
 		r.launch(func() bool {
-			for r.Cluster.Now() < end {
+			for v := r.vigil(); v.look(r.Cluster.Now()) < bound; {
 				kind, txn, gone := w.call(w.generation, nodes[i], nil)
 				if gone {
 					return false
@@ -292,7 +292,7 @@ func (r *run) lastWords() {
 
 // ask the node for each operation until it is answered or patience ends; false where the worker has been abandoned.
 func (r *run) ask(w *worker, node string, final []history.Txn) bool {
-	end := r.Cluster.Now() + r.patience()
+	v := r.vigil()
 	for _, txn := range final {
 		for {
 			kind, _, gone := w.call(w.generation, node, txn)
@@ -302,7 +302,7 @@ func (r *run) ask(w *worker, node string, final []history.Txn) bool {
 			if kind == history.OK {
 				break
 			}
-			if r.Cluster.Now() >= end {
+			if v.look(r.Cluster.Now()) >= r.patience() {
 				return true
 			}
 			r.Cluster.Sleep(2 * await)

@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"assize/cluster"
 	"assize/history"
@@ -11,9 +12,12 @@ import (
 // watch looks every 100 ms at what can happen at any time: broken invariants, stuck clients, new members. It tells of the run's progress.
 func (r *run) watch() {
 	r.loop(func() {
+		v := r.vigil()
+		// A client that was stopped with us comes back as soon as we both go on: no more than this, or it would be found stuck before it can.
+		v.most = 10 * pollEvery
 		for !r.isOver() {
 			r.violations()
-			r.rescue()
+			r.rescue(v.look(r.Cluster.Now()))
 			r.enrol()
 			r.tell()
 			r.Cluster.Sleep(pollEvery)
@@ -52,13 +56,20 @@ func (r *run) violation(what string) {
 }
 
 // rescue abandons clients that do not come back. A client keeps its own deadline; one that is late by as much again, and a second, is stuck.
-func (r *run) rescue() {
+// now is of the watch's vigil: clients that were stopped with us are not stuck.
+func (r *run) rescue(now time.Duration) {
 	patience := 2*r.Plan.Timeout + 10*pollEvery
 	var stuck []cluster.Client
 	var again []func() bool
 	r.mu.Lock()
 	for _, w := range r.workers {
-		if w.open == nil || r.Cluster.Now()-w.open.since < patience {
+		if w.open == nil {
+			continue
+		}
+		if !w.open.seen {
+			w.open.seen, w.open.since = true, now
+		}
+		if now-w.open.since < patience {
 			continue
 		}
 		stuck = append(stuck, w.abandon(fmt.Sprintf("abandoned: the client did not come back within %v", patience))...)
