@@ -220,6 +220,43 @@ func TestE7WritesAreRefusedWhileNoLeaderIsEstablished(t *testing.T) {
 	})
 }
 
+// TestReadsAtFollowersOverSlowLinks: where a question and its answer take longer than the time after which it is asked again, the answer must still
+// count. Once a question that was asked again was another one, and none was ever answered.
+func TestReadsAtFollowersOverSlowLinks(t *testing.T) {
+	target, _ := targets.Find("raft")
+	s := sim.New(sim.Config{
+		Seed: 1, Nodes: 3, New: target.New, Options: target.Defaults,
+		Weather: sim.Weather{Delay: target.Defaults.Election / 5, Spread: 0.05, Sync: 200 * time.Microsecond},
+	})
+	good, bad := 0, 0
+	err := s.Run(func() {
+		leader(t, s, "")
+		s.Sleep(time.Second)
+		for _, n := range s.Nodes() {
+			for range 4 {
+				s.Go(func() {
+					c, err := s.Dial(context.Background(), n, cluster.Options{Timeout: 2 * time.Second})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for range 20 {
+						if _, err := c.Do(context.Background(), history.Txn{{F: history.Read, Key: "k"}}); err != nil {
+							bad++
+							return
+						}
+						good++
+					}
+				})
+			}
+		}
+		s.Wait()
+	})
+	if err != nil || bad > 0 || good != 3*4*20 {
+		t.Errorf("%d reads were answered, %d clients gave up, %v; want %d and none", good, bad, err, 3*4*20)
+	}
+}
+
 func write(s *sim.Sim, node string, value int) error {
 	c, err := s.Dial(context.Background(), node, cluster.Options{Timeout: time.Second})
 	if err != nil {

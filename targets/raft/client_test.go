@@ -210,22 +210,31 @@ func TestReadNeedsALaterRound(t *testing.T) {
 	}
 }
 
-// A follower's question is named after a connection and a number: no answer to another question is taken for it.
+// A follower's question is named after a connection and a number: no answer to another question is taken for it. Asked again it is the same
+// question, so that the answer to the first time counts.
 func TestFollowerTakesNoOtherAnswer(t *testing.T) {
 	s := newOne(t, machine.Options{})
 	s.gets(2, appendOf(3, 0, 0, 0))
 	first := s.asks(7, 1, get("x"))[0]
-	var second message
+	var again message
 	for range 40 {
 		for _, m := range append(s.gets(2, appendOf(3, 0, 0, 0)), s.idle(0, 1)...) {
 			if m.kind == msgQuery {
-				second = m
+				again = m
 			}
 		}
 	}
-	if second.kind != msgQuery || second.round == first.round {
-		t.Fatalf("got %+v, want another question than %+v", second, first)
+	if again.kind != msgQuery || again.round != first.round || again.hint != first.hint || again.hintTerm != first.hintTerm {
+		t.Fatalf("got %+v, want the question %+v again", again, first)
 	}
+	if asked := s.asks(7, 2, get("x")); len(asked) > 0 {
+		t.Fatalf("got %+v while a question is open, want nothing", asked)
+	}
+	asked := s.gets(2, encodeQuery(msgIndex, 3, first.hintTerm, first.hint, first.round, 0))
+	if len(s.fx.Reply) != 1 || len(asked) != 1 || asked[0].kind != msgQuery || asked[0].round == first.round {
+		t.Fatalf("got %d replies and %+v, want the first read served and another question", len(s.fx.Reply), asked)
+	}
+	second := asked[0]
 	for name, body := range map[string][]byte{
 		"an older question":    encodeQuery(msgIndex, 3, first.hintTerm, first.hint, first.round, 0),
 		"another's connection": encodeQuery(msgIndex, 3, first.hintTerm+1, second.hint, second.round, 0),

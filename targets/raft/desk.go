@@ -153,8 +153,7 @@ func (r *Raft) reviewPending() {
 			r.giveUp(x, "no answer from the leader")
 		case r.leader == 0 || x.ready:
 		case x.kind == reads && r.role != leader && !r.query.answered && r.ticks-r.query.tick > again:
-			r.sendQuery(x)
-			r.renew()
+			r.repeatQuery()
 		case x.kind == writes && (r.role != leader || x.term != r.term) && r.ticks-x.sent > again,
 			x.kind == admin && r.ticks-x.sent > again:
 			r.dispatch(x)

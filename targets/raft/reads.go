@@ -183,7 +183,7 @@ type query struct {
 // ask the leader for an index to read at, for all reads that wait.
 func (r *Raft) ask(x *request) {
 	x.query = r.query.number + 1
-	if r.query.answered || r.ticks-r.query.tick > max(2*r.heartbeatTicks, r.electionTicks/2) {
+	if r.query.answered {
 		r.sendQuery(x)
 	}
 }
@@ -191,6 +191,13 @@ func (r *Raft) ask(x *request) {
 func (r *Raft) sendQuery(x *request) {
 	r.query = query{conn: x.conn, seq: x.seq, number: r.query.number + 1, tick: r.ticks}
 	r.post(r.leader, encodeQuery(msgQuery, r.term, x.conn, x.seq, r.query.number, 0))
+}
+
+// repeatQuery asks the same question again. Another one in its place would make the answer to the first worthless, and where links are slower
+// than patience that would be true of every answer.
+func (r *Raft) repeatQuery() {
+	r.query.tick = r.ticks
+	r.post(r.leader, encodeQuery(msgQuery, r.term, r.query.conn, r.query.seq, r.query.number, 0))
 }
 
 // onIndex: the leader's answer. All reads that had come when the question was sent can be served at this index.
