@@ -5,6 +5,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"assize/checkers"
@@ -27,6 +28,7 @@ type Case struct {
 	Ops      []history.Op
 	Samples  []harness.Sample // may be nil
 	Checkers []checkers.Checker
+	Kinds    []string // of micro-operations, each of which must have succeeded
 	Limits   checkers.Limits
 	Expect   Expectation
 }
@@ -119,12 +121,50 @@ func Judge(c Case) (Verdict, error) {
 			v.Files[name] = b
 		}
 	}
+	v.exercised(c, calls)
 	v.conclude()
 	if c.Expect != (Expectation{}) {
 		v.Expect = &c.Expect
 		v.AsExpected = v.Verdict == Invalid && c.Expect.Violated || v.Verdict == Valid && !c.Expect.Violated
 	}
 	return v, nil
+}
+
+// exercised adds to the judgements what a history cannot tell by itself, since only the plan and the workload know that it was to be there: a run
+// that passes must have put the system to each kind of operation, and to some fault where faults were planned. A storm may end (an
+// interruption) before either.
+func (v *Verdict) exercised(c Case, calls []history.Call) {
+	for i := range v.Judgements {
+		j := &v.Judgements[i]
+		var missing string
+		switch {
+		case j.Verdict != checkers.Valid:
+		case j.Checker == "alive":
+			missing = neverSucceeded(c, calls)
+		case j.Checker == "faults" && len(c.Plan.Faults) > 0 && v.Counts.Faults == 0:
+			missing = fmt.Sprintf("inconclusive: none of the planned faults came about (%d)", len(c.Plan.Faults))
+		}
+		if missing != "" {
+			j.Verdict, j.Words = checkers.Unknown, missing
+		}
+	}
+}
+
+// neverSucceeded names the kinds of which no operation succeeded; empty: none.
+func neverSucceeded(c Case, calls []history.Call) string {
+	done := map[string]bool{}
+	for _, call := range calls {
+		for _, m := range c.Ops[call.Invoke].Txn {
+			done[m.F] = done[m.F] || call.Kind == history.OK
+		}
+	}
+	var never []string
+	for _, kind := range c.Kinds {
+		if !done[kind] {
+			never = append(never, fmt.Sprintf("no %s ever succeeded", kind))
+		}
+	}
+	return strings.Join(never, "; ")
 }
 
 func count(ops []history.Op) (c Counts) {

@@ -269,3 +269,32 @@ func TestLongScansAreCutShort(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestNothingVacuousPasses: what was never asked, and faults that never came, are not in the history; the plan and the workload miss them.
+func TestNothingVacuousPasses(t *testing.T) {
+	ops, _ := staleRead() // writes, a read and one fault
+	quiet := slices.DeleteFunc(slices.Clone(ops), func(op history.Op) bool { return op.Fault != nil })
+	for i := range quiet {
+		quiet[i].Index = i
+	}
+	list := []checkers.Checker{says("faults", checkers.Result{Verdict: checkers.Valid}), says("alive", checkers.Result{Verdict: checkers.Valid})}
+	planned := trialPlan()
+	planned.Faults = []harness.Fault{{ID: 1, Name: "partition"}}
+	for _, c := range []struct {
+		name  string
+		plan  harness.Plan
+		ops   []history.Op
+		kinds []string
+		want  string
+	}{
+		{"all was done", planned, ops, []string{"read", "write"}, Valid},
+		{"no faults were wanted", trialPlan(), quiet, []string{"read", "write"}, Valid},
+		{"no cas was asked", planned, ops, []string{"read", "write", "cas"}, Unknown},
+		{"no fault came", planned, quiet, []string{"read", "write"}, Inconclusive},
+	} {
+		v, err := Judge(Case{Plan: c.plan, Ops: c.ops, Checkers: list, Kinds: c.kinds})
+		if err != nil || v.Verdict != c.want {
+			t.Errorf("%s: got %s (%s), %v; want %s", c.name, v.Verdict, v.Headline, err, c.want)
+		}
+	}
+}

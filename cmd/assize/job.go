@@ -143,7 +143,7 @@ func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect re
 		}
 		list = append(list, k)
 	}
-	return report.Judge(report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Expect: expect})
+	return report.Judge(report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Kinds: w.Kinds, Expect: expect})
 }
 
 // conclude saves the verdict and prints it.
