@@ -83,6 +83,33 @@ func TestNodeThatDiesByItselfIsAViolation(t *testing.T) {
 	}
 }
 
+// TestNodeThatDiesWhileItIsToBeKilled: that a fault was about to kill it does not excuse a node that ended with an exit status of its own.
+func TestNodeThatDiesWhileItIsToBeKilled(t *testing.T) {
+	c, _ := newTown(t, 2)
+	n, _ := c.node("n1")
+	n.process.mu.Lock()
+	n.process.expected = true // Kill has begun, and its signal has not been sent
+	n.process.mu.Unlock()
+	address, _ := c.Address("n1")
+	var none string
+	if err := ask(t.Context(), address, "die", &none); err == nil {
+		t.Fatal("it answered instead of dying")
+	}
+	<-n.process.done
+	if v := c.Violations(); len(v) != 1 || !strings.Contains(v[0], "n1 died by itself with exit status 3") {
+		t.Errorf("violations %q", v)
+	}
+	if err := c.Start(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Kill(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if v := c.Violations(); len(v) > 0 {
+		t.Errorf("violations of a node that was killed: %q", v)
+	}
+}
+
 func TestNodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	c, _ := newTown(t, 2)
 	if err := c.Kill(t.Context(), "n1"); err != nil {

@@ -55,7 +55,8 @@ type process struct {
 	end      string
 }
 
-// launch starts the binary; whatever it prints goes to the journal. told is called when it ends without having been killed.
+// launch starts the binary; whatever it prints goes to the journal. told is called when it ends otherwise than by having been killed: also of one
+// that was about to die of itself, of a panic whose trace takes time to print, say, when it was to be killed.
 func launch(s *spawner, binary string, args []string, j *journal, told func(end string)) (*process, error) {
 	cmd := exec.Command(binary, args...)
 	stdin, err := cmd.StdinPipe()
@@ -94,7 +95,7 @@ func (p *process) watch(out *os.File, j *journal, told func(string)) {
 	p.end = end
 	p.mu.Unlock()
 	j.line("harness: ended with " + end)
-	if !expected {
+	if !expected || !killed(p.cmd.ProcessState) {
 		told(end)
 	}
 	close(p.done)

@@ -4,6 +4,7 @@ package local
 
 import (
 	"errors"
+	"os"
 	"syscall"
 )
 
@@ -12,3 +13,6 @@ func attributes() *syscall.SysProcAttr { return nil }
 
 func (p *process) pause() error  { return errors.New("this system cannot stop a process") }
 func (p *process) resume() error { return nil }
+
+// killed cannot be told from an exit here.
+func killed(*os.ProcessState) bool { return true }
