@@ -25,6 +25,10 @@ import (
 // mostKept directories are written: a planted flaw would fill the disk otherwise.
 const mostKept = 50
 
+// sweepGC is the collector's percentage while many seeds run: a run's live heap is a few megabytes, and at the default the collector would
+// begin anew every few milliseconds.
+const sweepGC = 400
+
 // summary of many seeds.
 type summary struct {
 	Seeds      int           `json:"seeds"`
@@ -75,8 +79,7 @@ func runSeeds(c *cli.Context, j job) error {
 		return usage("--seeds runs in the simulator only; --cluster must be auto or %s, not %q", simKind, j.plan.Cluster)
 	}
 	s := &sweep{job: j, first: first, last: last, next: first, began: time.Now(), told: time.Now(), terminal: terminal(j.stderr)}
-	// A run's live heap is a few megabytes: at the default the collector would begin anew every few milliseconds.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC))
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() { s.work(c.Context) })
