@@ -12,6 +12,10 @@ import (
 // ErrNotDone is wrapped by errors of operations that have certainly had no effect and never will.
 var ErrNotDone = errors.New("not done")
 
+// ErrNonsense is wrapped by errors of answers that no system gives that is right, such as another key's value: a violation, whatever became of the
+// operation.
+var ErrNonsense = errors.New("nonsense")
+
 // ErrRefused is wrapped (with ErrNotDone) where the node did not take the connection or does not serve: the caller backs off.
 var ErrRefused = errors.New("refused")
 

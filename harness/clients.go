@@ -141,6 +141,10 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 	w.open = nil
 	op = w.complete(op, answer, err)
 	w.record(op)
+	if errors.Is(err, cluster.ErrNonsense) {
+		// As an operation it is one that failed, or of which nobody knows: no judgement of values would see it.
+		r.violation(fmt.Sprintf("%s gave an answer that makes no sense: %v", node, err))
+	}
 	broken := w.after(op, err)
 	r.mu.Unlock()
 	for _, c := range broken {

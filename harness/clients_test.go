@@ -240,3 +240,28 @@ func TestPinnedClientLeavesItsNodeOnlyWithTheNode(t *testing.T) {
 		t.Errorf("nodes asked by process %v, want %v", nodes, want)
 	}
 }
+
+// TestNonsenseIsAViolation: an answer to another question is no answer, but a system that gives it is not right either.
+func TestNonsenseIsAViolation(t *testing.T) {
+	told := false
+	ops, _ := trial(t, plan(), func(f *fake, _ *Setup) {
+		f.answer = func(_ string, txn history.Txn) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if told || !readOnly(txn) {
+				return nil
+			}
+			told = true
+			return fmt.Errorf("another key's value: %w", cluster.ErrNonsense)
+		}
+	})
+	var violations []string
+	for _, op := range ops {
+		if op.Phase == history.PhaseViolation {
+			violations = append(violations, op.Note)
+		}
+	}
+	if len(violations) != 1 || !strings.Contains(violations[0], "another key's value") {
+		t.Errorf("violations %q, want one that says what was answered", violations)
+	}
+}

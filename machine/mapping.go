@@ -15,6 +15,8 @@ var (
 	ErrNoEffect = errors.New("no effect")
 	// ErrCompare tells that a compare-and-set found another value.
 	ErrCompare = fmt.Errorf("the compared value is another: %w", ErrNoEffect)
+	// ErrNonsense is wrapped by errors of answers that no store gives that is right: to another question, or with what nobody can have written.
+	ErrNonsense = errors.New("the answer makes no sense")
 )
 
 // elementDigits is the width of a set's element in its key, so that the order of keys is that of elements.
@@ -108,7 +110,7 @@ func elementKey(k string, v int) []byte {
 // AnswerOf reads the result of CommandOf(t). Version is, of a transaction that writes, the revision it made; of a read of one register the
 // revision that last wrote it, 0 where there is none; otherwise 0. Position is the revision of the store when it answered.
 //
-// An error means that nobody knows what became of t, or that the answer makes no sense, unless it wraps ErrNoEffect.
+// An error means that nobody knows what became of t, unless it wraps ErrNoEffect. One that wraps ErrNonsense is a fault of the store.
 func AnswerOf(t history.Txn, r Result) (out history.Txn, version, position uint64, err error) {
 	switch r.Outcome {
 	case Done:
@@ -121,7 +123,7 @@ func AnswerOf(t history.Txn, r Result) (out history.Txn, version, position uint6
 		return nil, 0, 0, ErrCompare
 	}
 	if len(r.Responses) != len(t) {
-		return nil, 0, 0, fmt.Errorf("%d answers to %d steps", len(r.Responses), len(t))
+		return nil, 0, 0, fmt.Errorf("%d answers to %d steps: %w", len(r.Responses), len(t), ErrNonsense)
 	}
 	out = slices.Clone(t)
 	wrote := false
@@ -132,7 +134,7 @@ func AnswerOf(t history.Txn, r Result) (out history.Txn, version, position uint6
 			want = OpRange
 		}
 		if p.Op != want {
-			return nil, 0, 0, fmt.Errorf("%s of %q was answered as something else", m.F, m.Key)
+			return nil, 0, 0, fmt.Errorf("%s of %q was answered as something else: %w", m.F, m.Key, ErrNonsense)
 		}
 		wrote = wrote || want == OpPut
 		switch m.F {
@@ -175,7 +177,7 @@ func readValue(key string, pairs []KeyValue) ([]int, error) {
 	}
 	v, err := strconv.Atoi(string(pairs[0].Value))
 	if len(pairs) > 1 || err != nil || string(pairs[0].Key) != "r/"+key {
-		return nil, fmt.Errorf("register %q is answered with %d pairs, the first %q = %q", key, len(pairs), pairs[0].Key, pairs[0].Value)
+		return nil, fmt.Errorf("register %q is answered with %d pairs, the first %q = %.40q: %w", key, len(pairs), pairs[0].Key, pairs[0].Value, ErrNonsense)
 	}
 	return []int{v}, nil
 }
@@ -190,7 +192,7 @@ func readElements(key string, pairs []KeyValue) ([]int, error) {
 		digits, ok := strings.CutPrefix(string(pairs[i].Key), prefix)
 		v, err := strconv.Atoi(digits)
 		if !ok || err != nil || len(digits) != elementDigits {
-			return nil, fmt.Errorf("set %q holds the key %q", key, pairs[i].Key)
+			return nil, fmt.Errorf("set %q holds the key %q: %w", key, pairs[i].Key, ErrNonsense)
 		}
 		out[i] = v
 	}

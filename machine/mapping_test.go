@@ -106,20 +106,21 @@ func TestAnswersThatProveNothing(t *testing.T) {
 		ask      history.Txn
 		r        Result
 		noEffect bool
+		nonsense bool
 	}{
-		{"unknown", ask, Result{Outcome: Unknown, Reason: "lost"}, false},
-		{"no outcome", ask, Result{}, false},
-		{"refused", ask, Result{Outcome: Refused, Reason: "no leader"}, true},
-		{"compacted", ask, Result{Outcome: Compacted}, true},
-		{"too few answers", ask, Result{Outcome: Done, Succeeded: true}, false},
-		{"another answer", ask, Result{Outcome: Done, Succeeded: true, Responses: []Response{{Op: OpPut}}}, false},
-		{"no number", ask, Result{Outcome: Done, Succeeded: true, Responses: pair("r/a", "x")}, false},
-		{"another key", ask, Result{Outcome: Done, Succeeded: true, Responses: pair("r/b", "1")}, false},
-		{"another set", history.Txn{{F: history.Scan, Key: "a"}}, Result{Outcome: Done, Succeeded: true, Responses: pair("s/b/1", "")}, false},
+		{"unknown", ask, Result{Outcome: Unknown, Reason: "lost"}, false, false},
+		{"no outcome", ask, Result{}, false, false},
+		{"refused", ask, Result{Outcome: Refused, Reason: "no leader"}, true, false},
+		{"compacted", ask, Result{Outcome: Compacted}, true, false},
+		{"too few answers", ask, Result{Outcome: Done, Succeeded: true}, false, true},
+		{"another answer", ask, Result{Outcome: Done, Succeeded: true, Responses: []Response{{Op: OpPut}}}, false, true},
+		{"no number", ask, Result{Outcome: Done, Succeeded: true, Responses: pair("r/a", "x")}, false, true},
+		{"another key", ask, Result{Outcome: Done, Succeeded: true, Responses: pair("r/b", "1")}, false, true},
+		{"another set", history.Txn{{F: history.Scan, Key: "a"}}, Result{Outcome: Done, Succeeded: true, Responses: pair("s/b/1", "")}, false, true},
 	} {
 		out, _, _, err := AnswerOf(c.ask, c.r)
-		if err == nil || errors.Is(err, ErrNoEffect) != c.noEffect {
-			t.Errorf("%s: got %v, %v; no effect is to be %v", c.name, out, err, c.noEffect)
+		if err == nil || errors.Is(err, ErrNoEffect) != c.noEffect || errors.Is(err, ErrNonsense) != c.nonsense {
+			t.Errorf("%s: got %v, %v; want no effect %v, nonsense %v", c.name, out, err, c.noEffect, c.nonsense)
 		}
 	}
 }

@@ -91,6 +91,9 @@ func (c *conn) Do(_ context.Context, t history.Txn) (cluster.Answer, error) {
 	if errors.Is(err, machine.ErrNoEffect) {
 		return cluster.Answer{}, fmt.Errorf("%s: %w: %w", c.node.name, cluster.ErrNotDone, err)
 	}
+	if errors.Is(err, machine.ErrNonsense) {
+		return cluster.Answer{}, fmt.Errorf("%s: %w: %w", c.node.name, cluster.ErrNonsense, err)
+	}
 	if err != nil {
 		return cluster.Answer{}, fmt.Errorf("%s: %w", c.node.name, err)
 	}

@@ -139,8 +139,11 @@ func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) 
 	}
 	a := cluster.Answer{Note: fmt.Sprintf("term %d", r.Term)}
 	if a.Txn, a.Version, a.Position, err = machine.AnswerOf(t, r); err != nil {
-		if errors.Is(err, machine.ErrNoEffect) {
+		switch {
+		case errors.Is(err, machine.ErrNoEffect):
 			err = fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
+		case errors.Is(err, machine.ErrNonsense):
+			err = fmt.Errorf("%w: %w", err, cluster.ErrNonsense)
 		}
 		return cluster.Answer{}, err
 	}

@@ -190,6 +190,16 @@ func TestOutcomesOfAHost(t *testing.T) {
 	}
 }
 
+// TestNonsense: a register that holds no number. No workload has written that.
+func TestNonsense(t *testing.T) {
+	h := newMemory(0)
+	h.store.Apply(machine.Command{Kind: machine.CommandTxn, Then: []machine.Operation{{Op: machine.OpPut, Key: []byte("r/a"), Value: []byte("x")}}})
+	_, err := connect(t, serve(t, h), cluster.Options{Timeout: long}).Do(t.Context(), one(history.Read, "a"))
+	if !errors.Is(err, cluster.ErrNonsense) || errors.Is(err, cluster.ErrNotDone) {
+		t.Errorf("got %v, want %v and nothing about its effect", err, cluster.ErrNonsense)
+	}
+}
+
 func TestSilentNode(t *testing.T) {
 	h := newMemory(0)
 	h.silent = true
