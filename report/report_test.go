@@ -90,7 +90,7 @@ func convicted(t *testing.T) Verdict {
 }
 
 func TestTextOfAConviction(t *testing.T) {
-	const want = `INVALID  not linearizable: raft, local, register, 60 s, seed 7701
+	const want = `INVALID  not linearizable: raft, local, register, 37.0 of 60 s, seed 7701
   1 #1  p19 on n5            write k6 4688    wrote         acknowledged at 25.9990 s  term 2 index 7
   2 #4  p6 on n2             write k6 4700    overwrote     acknowledged at 26.0520 s  term 2 index 8
   3 #6  p13 on n4 (follower)  read k6 -> 4688  returned old  called at 28.4760 s, 2.42 s after 2 was acknowledged
@@ -291,6 +291,7 @@ func TestNothingVacuousPasses(t *testing.T) {
 		{"no faults were wanted", trialPlan(), quiet, []string{"read", "write"}, Valid},
 		{"no cas was asked", planned, ops, []string{"read", "write", "cas"}, Unknown},
 		{"no fault came", planned, quiet, []string{"read", "write"}, Inconclusive},
+		{"the record ends before any fault", planned, quiet[:len(quiet)-1], []string{"read", "write"}, Unknown},
 	} {
 		v, err := Judge(Case{Plan: c.plan, Ops: c.ops, Checkers: list, Kinds: c.kinds})
 		if err != nil || v.Verdict != c.want {

@@ -35,7 +35,11 @@ func Text(v Verdict, dir string) string {
 // context of a verdict: what was tried, where, for how long.
 func context(v Verdict) string {
 	p := v.Plan
-	words := []string{p.Target, p.Cluster, p.Workload, plain(p.Time), "seed " + strconv.FormatUint(p.Seed, 10)}
+	length := plain(p.Time)
+	if storm := v.Counts.Storm; storm > 0 && storm < p.Time*9/10 {
+		length = fmt.Sprintf("%.1f of %s", storm.Seconds(), length)
+	}
+	words := []string{p.Target, p.Cluster, p.Workload, length, "seed " + strconv.FormatUint(p.Seed, 10)}
 	if p.Read != "" {
 		words = append(words, "read "+p.Read)
 	}
