@@ -65,8 +65,9 @@ type Counts struct {
 	Fail       int           `json:"fail"`
 	Info       int           `json:"info"`
 	Faults     int           `json:"faults"`
-	Held       int           `json:"held"` // faults that were seen to take hold
-	Time       time.Duration `json:"time"` // of the last event
+	Held       int           `json:"held"`  // faults that were seen to take hold
+	Time       time.Duration `json:"time"`  // of the last event
+	Storm      time.Duration `json:"storm"` // how long it lasted; shorter than planned where the run was interrupted or its controller killed
 }
 
 // Judgement is what one checker found.
@@ -168,8 +169,18 @@ func neverSucceeded(c Case, calls []history.Call) string {
 }
 
 func count(ops []history.Op) (c Counts) {
+	began, storm := time.Duration(0), false
 	for _, op := range ops {
 		c.Time = max(c.Time, op.Time)
+		if storm {
+			c.Storm = op.Time - began
+		}
+		switch op.Phase {
+		case history.PhaseStorm:
+			began, storm = op.Time, true
+		case history.PhaseQuorum, history.PhaseMend:
+			storm = false
+		}
 		switch {
 		case op.Fault != nil && !op.Fault.Mended:
 			c.Faults++
