@@ -347,3 +347,78 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// A server that has learned of a later term from an answer, not from a candidate, is bound by the lease that it has helped to grant as well: 3
+// has been asked by 1 for a pre-vote and answers that it is a candidate of term 6; before that arrives 1 has heard 2, the leader of term 5.
+func TestVoterSticksToItsLeaderInALaterTerm(t *testing.T) {
+	o := machine.Options{Read: "lease", Election: 300 * time.Millisecond}
+	s := newOne(t, o)
+	s.gets(2, appendOf(5, 0, 0, 0))
+	s.gets(3, encodeVoteReply(msgPreVoteReply, 6, false))
+	disk := [][]byte{s.Raft.stateRecord()}
+	s.now += 200 * time.Millisecond
+	if sent := s.gets(3, vote(6, 0, 0)); s.term != 6 || len(sent) == 1 && sent[0].granted {
+		t.Errorf("within the lease of term 5: term %d, got %+v, want no vote in term 6", s.term, sent)
+	}
+	if sent := s.gets(4, encodeVote(msgVote, 6, 0, 0, true)); len(sent) != 1 || !sent[0].granted {
+		t.Errorf("the heir: got %+v, want a vote", sent)
+	}
+	if sent := s.gets(4, vote(6, 0, 0)); len(sent) != 1 || !sent[0].granted {
+		t.Errorf("whoever has the vote asks again: got %+v, want it said again", sent)
+	}
+	again := newOne(t, o, disk...)
+	if sent := again.gets(3, vote(6, 0, 0)); len(sent) == 1 && sent[0].granted {
+		t.Error("after a restart: got a vote in term 6, want none")
+	}
+	again.now += 300 * time.Millisecond
+	if sent := again.gets(3, vote(6, 0, 0)); len(sent) != 1 || !sent[0].granted {
+		t.Errorf("after an election time-out: got %+v, want a vote", sent)
+	}
+}
+
+// Rounds begin at 1 in each reign. A leader is elected again; its append of the reign before, refused in the new term and its refusal delayed, must
+// not be taken for the answer to the round of the same number in this reign: here 2 has elected 3 since, and 3 has taken a write.
+func TestRoundOfAnEarlierReignConfirmsNothing(t *testing.T) {
+	n := newNetwork(t, 3, machine.Options{})
+	n.campaign(1)
+	n.settle()
+	n.tick(12)
+	n.now += n.o.Tick
+	var late []machine.Message
+	n.cut = func(m machine.Message) bool {
+		if m.From == 1 && m.To == 2 && m.Body[0] == msgAppend {
+			late = append(late, m)
+		}
+		return true
+	}
+	n.tick(40)
+	old := late[0]
+	n.cut = func(machine.Message) bool { return false }
+	n.campaign(1)
+	n.settle()
+	if n.at(1).role != leader || n.at(2).term != 2 {
+		t.Fatalf("got role %d, term %d at 2; want 1 to lead term 2", n.at(1).role, n.at(2).term)
+	}
+	n.deliver(old)
+	refusal := n.queue
+	n.queue = nil
+	n.cut = func(m machine.Message) bool { return m.From == 1 || m.To == 1 }
+	n.campaign(3)
+	n.settle()
+	if r := n.do(3, write("x", 1)); r.Outcome != machine.Done {
+		t.Fatalf("write: %+v", r)
+	}
+	conn := n.ask(1, get("x"))
+	for range 25 {
+		n.tick(1)
+		for _, m := range refusal {
+			n.step(1, machine.Event{Message: &m})
+		}
+	}
+	if n.at(1).role != leader || n.at(1).round < 5 {
+		t.Fatalf("got role %d, round %d at 1; want a leader that has begun 5 rounds", n.at(1).role, n.at(1).round)
+	}
+	if r, ok := n.answer(conn); ok {
+		t.Errorf("the deposed leader answered %+v", r)
+	}
+}

@@ -117,7 +117,10 @@ func (r *Raft) onVote(from int, m *message) {
 		}
 		r.follow(m.term, 0)
 	}
-	granted := m.term == r.term && r.free(from) && r.upToDate(m.index, m.logTerm)
+	// The same holds in a term that this server has learned of by an answer: a leader of an earlier one may rely on what it was promised. To say
+	// again what was said before it takes nothing back.
+	bound := r.sticky() && !m.transfer && r.vote != from
+	granted := m.term == r.term && !bound && r.free(from) && r.upToDate(m.index, m.logTerm)
 	if granted {
 		r.role = follower
 		r.wait()
@@ -247,8 +250,9 @@ func (r *Raft) receive(in *machine.Message) {
 // fromLeader takes what only a leader sends (5.1, 5.2).
 func (r *Raft) fromLeader(from int, m *message) {
 	if m.term < r.term {
-		// A deposed leader learns of it by our term; one whose followers have a newer term could otherwise keep them from ever following.
-		r.post(from, encodeAppendReply(r.term, false, m.index, m.round, 0, 0))
+		// A deposed leader learns of it by our term; one whose followers have a newer term could otherwise keep them from ever following. It
+		// learns nothing else: where it is elected again before this arrives, index and round would name others, of its new reign.
+		r.post(from, encodeAppendReply(r.term, false, 0, 0, 0, 0))
 		return
 	}
 	if m.term == r.term && (r.role == leader || r.leader != 0 && r.leader != from) {
