@@ -133,7 +133,7 @@ func TestHeadlineHasTheOperationInIt(t *testing.T) {
 	if len(v.Agreement) != 1 || v.Agreement[0].Hash != "0000000000000abc" {
 		t.Errorf("agreement %+v", v.Agreement)
 	}
-	if want := (Counts{Operations: 3, OK: 3, Faults: 1, Held: 1, Time: 37 * s}); v.Counts != want {
+	if want := (Counts{Operations: 3, OK: 3, Faults: 1, Held: 1, Time: 37 * s, Storm: 37 * s}); v.Counts != want {
 		t.Errorf("counts %+v, want %+v", v.Counts, want)
 	}
 }
