@@ -39,7 +39,8 @@ type desk struct {
 	waiting  []*request // reads that wait for their index to be applied
 }
 
-// connection of a client. open are its requests without an answer, in their order.
+// connection of a client. open are its requests without an answer, in their order; born is the index applied when the first of them, or of
+// those answered since, came while none was open.
 type connection struct {
 	born uint64
 	open []*request
@@ -76,8 +77,13 @@ func (r *Raft) request(in *machine.Request) {
 	}
 	conn := r.conns[in.Conn]
 	if conn == nil {
-		conn = &connection{born: r.applied}
+		conn = &connection{}
 		r.conns[in.Conn] = conn
+	}
+	if len(conn.open) == 0 {
+		// With nothing outstanding a connection is as good as new: low tells old requests from those that follow. One that kept its first
+		// birth and was idle while the table forgot it could never write again.
+		conn.born = r.applied
 	}
 	conn.open = append(conn.open, x)
 	if x.kind != reads {

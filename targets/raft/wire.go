@@ -166,7 +166,7 @@ func checkEntry(e *entry) error {
 type order struct {
 	conn, seq uint64
 	low       uint64 // the client has the replies to all requests below it
-	born      uint64 // index applied where the connection began, when it began
+	born      uint64 // index applied where the connection is, when it had nothing outstanding last
 	body      []byte // encoded machine.Command
 }
 
