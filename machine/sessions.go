@@ -45,7 +45,8 @@ func NewSessions(limit int) *Sessions {
 	return &Sessions{limit: max(limit, 1), conns: map[uint64]*session{}}
 }
 
-// Check tells whether a request is to be executed. born is the index that the node where the connection began had applied then.
+// Check tells whether a request is to be executed. born is an index that the connection's node had applied when all of its
+// earlier requests had been answered.
 //
 // The reply is that of the first execution, nil where the client is known to have it. A connection that is not in the table may have been
 // there and been forgotten; it cannot have been if it is younger than all that were forgotten.

@@ -380,7 +380,8 @@ func (r *Raft) retreat(p *peer, m *message) {
 		}
 	}
 	p.state, p.flying, p.asked = probing, 0, false
-	p.next = max(min(next, m.index), 1)
+	// Never behind what the follower is known to have: an old refusal would ask for a snapshot that nobody needs.
+	p.next = max(min(next, m.index), p.match+1)
 }
 
 // commitByMajority: 5.3 and 5.4.2: "Only log entries from the leader's current term are committed by counting replicas; once an entry from
