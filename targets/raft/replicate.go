@@ -202,7 +202,8 @@ func (r *Raft) replicate(p *peer, due bool) {
 	if told {
 		return
 	}
-	if due || p.wants > p.told && min(r.commit, p.match) > p.told {
+	// Where the log has forgotten what the follower has, an append can tell it nothing.
+	if due || p.match >= r.log.base && p.wants > p.told && min(r.commit, p.match) > p.told {
 		prev := p.match
 		if prev < r.log.base {
 			prev = 0
