@@ -27,10 +27,9 @@ func Schedule(p *Plan) {
 }
 
 // weather is drawn wide: a run in which everything is mildly bad finds less than many runs of which each is bad in its own way. Links may be
-// so slow that elections overlap, but not so slow that most of them fail (Raft, 5.6: broadcast time << election time-out): one message in fifteen
-// takes a quarter of a time-out or more.
+// so slow that elections overlap, and so uneven that many messages take longer than an election time-out.
 func weather(r *rand.Rand, election time.Duration) Weather {
-	w := Weather{
+	return Weather{
 		Every:     between(r, 8*election, 40*election),
 		Hold:      between(r, 2*election, 16*election),
 		Delay:     between(r, election/1000, election/15),
@@ -42,8 +41,6 @@ func weather(r *rand.Rand, election time.Duration) Weather {
 		Drift:     sometimes(r, 0.02),
 		Snapshot:  int(between(r, 4, 1000)),
 	}
-	w.Delay = min(w.Delay, time.Duration(float64(election)/4/math.Exp(1.5*w.Spread)))
-	return w
 }
 
 // between is log-uniform: small values are as likely as great ones.
