@@ -81,10 +81,19 @@ type Status struct {
 
 // The powers that some clusters lack. A nemesis asks for them by type assertion.
 type (
-	// Pauser stops a node's process without its noticing, and lets it go on. Both idempotent.
+	// Pauser stops a node's process without its noticing, and lets it go on, also where a Freezer has stopped it. Both idempotent.
 	Pauser interface {
 		Pause(ctx context.Context, node string) error
 		Resume(ctx context.Context, node string) error
+	}
+	// Freezer stops a node's whole machine with everything on it, such as a container by its cgroup. Idempotent; Pauser's Resume undoes it.
+	Freezer interface {
+		Freeze(ctx context.Context, node string) error
+	}
+	// Crasher kills a node together with its machine: what was set there, such as a network's rules, is gone with it. Idempotent;
+	// Cluster's Start brings back both.
+	Crasher interface {
+		Crash(ctx context.Context, node string) error
 	}
 	// Cutter silences links between nodes (never between clients and nodes). Cut replaces the whole set of cut links; nil heals all.
 	Cutter interface {
@@ -117,6 +126,13 @@ type (
 		Leave(ctx context.Context, node string) error
 		Join(ctx context.Context) (node string, err error)
 	}
+	// Limited is a cluster of which this machine may lack a power that its type has.
+	Limited interface {
+		// Lack tells why the power is not there, nil where it is.
+		Lack(power Power) error
+		// Choices tells in words by what means powers are exercised where there is more than one.
+		Choices() []string
+	}
 	// Sizer tells with how many members the cluster began. Those who change the membership mend it back to this size.
 	Sizer interface {
 		Size() int
@@ -128,9 +144,24 @@ type Link struct{ From, To string }
 
 // Shape of a link. Probabilities from 0 to 1.
 type Shape struct {
-	Delay, Jitter    time.Duration
+	Delay, Jitter    time.Duration // each packet is later by Delay and by up to Jitter more; those of different lateness may overtake each other
 	Loss, Duplicated float64
+	Rate             float64 // bytes a second; 0: unlimited
 }
+
+// Power names what a cluster may be able to do.
+type Power string
+
+// Powers, most of them named after the interface that exercises them.
+const (
+	Pause     Power = "pause"
+	Freeze    Power = "freeze"
+	Crash     Power = "crash"
+	Cut       Power = "cut"
+	Shapes    Power = "shape"
+	Duplicate Power = "duplicate" // of a Shaper
+	Skews     Power = "skew"
+)
 
 // Skew of a node's clocks against true time. Rates are relative: 0 is true, 0.5 is half again as fast, -0.5 half as fast.
 type Skew struct {

@@ -1,0 +1,48 @@
+// Package packets breaks the network of this host, or of the network namespace that this process is in, packet by packet: it drops what comes
+// from a peer or goes to one, loses some of it at random, delays, reorders, duplicates and slows it.
+//
+// All rules live in one nftables table of their own, which is replaced in one transaction and whose removal heals; what others have put into
+// the namespace is neither read nor touched.
+package packets
+
+import (
+	"net/netip"
+
+	"assize/cluster"
+)
+
+// Peer is the other end of connections. With Ports, only TCP connections that were opened to one of these ports (of the end that listens) are meant, and
+// of these only what travels from the end that opened them; without, everything that travels in the direction in question.
+type Peer struct {
+	Address netip.Addr `json:"address"`
+	Ports   []uint16   `json:"ports,omitempty"`
+}
+
+// Shaped is what is done to that which goes to a peer.
+type Shaped struct {
+	To    Peer          `json:"to"`
+	Shape cluster.Shape `json:"shape"`
+}
+
+// Set is all that is to be done. The zero Set leaves all packets alone.
+type Set struct {
+	From   []Peer   `json:"from,omitempty"`   // what comes from these is dropped as it arrives
+	To     []Peer   `json:"to,omitempty"`     // what goes to these is dropped as it leaves
+	Shaped []Shaped `json:"shaped,omitempty"` // what goes to these is shaped as it leaves
+}
+
+// Count is what has been done to the packets to one peer since the Set was applied.
+type Count struct {
+	To                     netip.Addr `json:"to"`
+	Held, Lost, Duplicated uint64
+}
+
+// Abilities of this kernel and process: why something cannot be done (empty: it can), and by what means delays come about.
+type Abilities struct {
+	Drop      string `json:"drop,omitempty"`
+	Loss      string `json:"loss,omitempty"`
+	Rate      string `json:"rate,omitempty"`
+	Delay     string `json:"delay,omitempty"`     // and jitter, and reordering
+	Duplicate string `json:"duplicate,omitempty"` // packets
+	Means     string `json:"means"`               // such as "delay by a relay over NFQUEUE, since this kernel has no netem; rate by tbf"
+}
