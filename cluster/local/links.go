@@ -11,27 +11,25 @@ import (
 	"time"
 
 	"assize/cluster"
+	"assize/cluster/fleet"
 )
 
 var errDirect = errors.New("this cluster was started without relays: its links can be neither cut nor shaped")
 
-// connect makes the relays between a new node and all others.
-func (c *Cluster) connect(n *node) error {
+// Connect makes the relays between a new node and the others.
+func (c *Cluster) Connect(n *fleet.Node, others []*fleet.Node) error {
 	if c.config.Direct {
 		return nil
 	}
 	var made []*relay
-	for _, other := range c.members() {
-		if other == n {
-			continue
-		}
-		for _, ends := range [][2]*node{{n, other}, {other, n}} {
+	for _, other := range others {
+		for _, ends := range [][2]*fleet.Node{{n, other}, {other, n}} {
 			from, to := ends[0], ends[1]
 			target := func() string {
-				peer, _ := to.addresses()
+				peer, _ := to.Place.Addresses()
 				return peer
 			}
-			r, err := newRelay(cluster.Link{From: from.name, To: to.name}, target, mix(c.config.Seed, uint64(from.id), uint64(to.id)))
+			r, err := newRelay(cluster.Link{From: from.Name, To: to.Name}, target, fleet.Mix(c.config.Seed, uint64(from.ID), uint64(to.ID)))
 			if err != nil {
 				for _, r := range made {
 					r.close()
@@ -47,12 +45,12 @@ func (c *Cluster) connect(n *node) error {
 	return nil
 }
 
-// disconnect removes the relays of a node that has left.
-func (c *Cluster) disconnect(n *node) {
+// Disconnect removes the relays of a node that has left.
+func (c *Cluster) Disconnect(n *fleet.Node) {
 	c.mu.Lock()
 	var kept, gone []*relay
 	for _, r := range c.relays {
-		if r.link.From == n.name || r.link.To == n.name {
+		if r.link.From == n.Name || r.link.To == n.Name {
 			gone = append(gone, r)
 		} else {
 			kept = append(kept, r)
@@ -63,6 +61,25 @@ func (c *Cluster) disconnect(n *node) {
 	for _, r := range gone {
 		r.close()
 	}
+}
+
+// PeerAddress is the relay's, or the node's own where there are no relays.
+func (c *Cluster) PeerAddress(from, to *fleet.Node) string {
+	for _, r := range c.allRelays() {
+		if r.link.From == from.Name && r.link.To == to.Name {
+			return r.address()
+		}
+	}
+	peer, _ := to.Place.Addresses()
+	return peer
+}
+
+// Alone leaves the kept nodes with each other.
+func (c *Cluster) Alone(ctx context.Context, _ []*fleet.Node, cut []cluster.Link) error {
+	if c.config.Direct {
+		return nil
+	}
+	return errors.Join(c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
 }
 
 func (c *Cluster) allRelays() []*relay {
@@ -107,7 +124,7 @@ func (c *Cluster) Shape(_ context.Context, links []cluster.Link, s cluster.Shape
 
 const (
 	// silence is how long a probe that should meet silence listens to it.
-	silence = 250 * time.Millisecond
+	silence = fleet.Silence
 	// patience is how long a probe that should be answered waits: the machine may be busy.
 	patience = 3 * time.Second
 )
@@ -121,9 +138,9 @@ func (c *Cluster) Reach(ctx context.Context) ([]cluster.Link, error) {
 	}
 	able := make(map[string]bool)
 	place := make(map[string]int)
-	for i, n := range c.members() {
-		able[n.name] = n.answering()
-		place[n.name] = i
+	for i, n := range c.Members() {
+		able[n.Name] = n.Place.Answering()
+		place[n.Name] = i
 	}
 	// The links of a node that has not become a member yet are nobody's business.
 	relays := slices.DeleteFunc(c.allRelays(), func(r *relay) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"assize/cluster"
+	"assize/cluster/fleet"
 )
 
 func TestKillAndRestart(t *testing.T) {
@@ -86,7 +86,7 @@ func TestNodeThatDiesByItselfIsAViolation(t *testing.T) {
 // TestNodeThatDiesWhileItIsToBeKilled: that a fault was about to kill it does not excuse a node that ended with an exit status of its own.
 func TestNodeThatDiesWhileItIsToBeKilled(t *testing.T) {
 	c, _ := newTown(t, 2)
-	n, _ := c.node("n1")
+	n, _ := c.place("n1")
 	n.process.mu.Lock()
 	n.process.expected = true // Kill has begun, and its signal has not been sent
 	n.process.mu.Unlock()
@@ -115,8 +115,8 @@ func TestNodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	if err := c.Kill(t.Context(), "n1"); err != nil {
 		t.Fatal(err)
 	}
-	n, _ := c.node("n1")
-	peer, _ := n.addresses()
+	n, _ := c.place("n1")
+	peer, _ := n.Addresses()
 	n.mu.Lock()
 	n.release()
 	n.mu.Unlock()
@@ -128,7 +128,7 @@ func TestNodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	if err := c.Start(t.Context(), "n1"); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := n.addresses(); now == peer {
+	if now, _ := n.Addresses(); now == peer {
 		t.Errorf("still at %s", peer)
 	}
 	say(t, c, "n2", "n1", "found you")
@@ -200,7 +200,7 @@ func TestMembersJoinWithNewIDsAndLeaveForGood(t *testing.T) {
 func TestJoinInDoubtIsTakenUpAgain(t *testing.T) {
 	c, w := newTown(t, 3)
 	ctx, cancel := context.WithCancel(t.Context())
-	c.config.System.Join = func(_ context.Context, address string, id int, _ string) error {
+	w.join = func(_ context.Context, address string, id int, _ string) error {
 		cancel()
 		return errors.Join(errors.New("no answer"), w.request("join", address, id))
 	}
@@ -224,21 +224,21 @@ func TestJoinInDoubtIsTakenUpAgain(t *testing.T) {
 
 // An isolated leader counts a node that nobody else counts.
 func TestOneWitnessSettlesNoMembership(t *testing.T) {
-	c, _ := newTown(t, 3)
+	c, w := newTown(t, 3)
 	lone, _ := c.Address("n1")
-	c.config.System.Status = func(_ context.Context, address string) (cluster.Status, error) {
+	w.see = func(_ context.Context, address string) (cluster.Status, error) {
 		if address == lone {
 			return cluster.Status{Role: "leader", Term: 2, Members: []string{"n1", "n2", "n3", "n4"}}, nil
 		}
 		return cluster.Status{Role: "follower", Term: 2, Members: []string{"n1", "n2", "n3"}}, nil
 	}
-	if c.settled(t.Context(), "n4", true) {
+	if c.Settled(t.Context(), "n4", true) {
 		t.Error("settled by the leader's word alone")
 	}
-	if c.settled(t.Context(), "n3", false) {
+	if c.Settled(t.Context(), "n3", false) {
 		t.Error("n3 has not left")
 	}
-	if !c.settled(t.Context(), "n3", true) {
+	if !c.Settled(t.Context(), "n3", true) {
 		t.Error("all count n3")
 	}
 }
@@ -249,7 +249,7 @@ func TestTransferAsksTheLeader(t *testing.T) {
 	w.leader, _ = c.Address("n2")
 	w.mu.Unlock()
 	var at string
-	c.config.System.Transfer = func(_ context.Context, address string, to int) error {
+	w.transfer = func(_ context.Context, address string, to int) error {
 		at = fmt.Sprintf("%s to %d", address, to)
 		return nil
 	}
@@ -262,7 +262,7 @@ func TestTransferAsksTheLeader(t *testing.T) {
 	w.mu.Lock()
 	w.leader = "nobody"
 	w.mu.Unlock()
-	if err := c.Transfer(t.Context(), "n3"); !errors.Is(err, errNoLeader) {
+	if err := c.Transfer(t.Context(), "n3"); !errors.Is(err, fleet.ErrNoLeader) {
 		t.Errorf("without a leader: %v", err)
 	}
 }
@@ -336,13 +336,14 @@ func TestQuorumIsMendedAndAllElseBroken(t *testing.T) {
 func TestQuorumIsOneOfEveryConfiguration(t *testing.T) {
 	c, w := newTown(t, 5)
 	ctx, cancel := context.WithCancel(t.Context())
-	c.config.System.Join = func(context.Context, string, int, string) error {
+	w.join = func(context.Context, string, int, string) error {
 		cancel()
 		return errors.New("no answer")
 	}
 	if name, err := c.Join(ctx); err == nil {
 		t.Fatalf("%s joined", name)
 	}
+	pending := c.Everybody()[5].Place
 	for draw := range uint64(4) {
 		w.mu.Lock()
 		w.members = []string{"n1", "n2", "n3", "n4", "n5", "n6"}
@@ -358,17 +359,17 @@ func TestQuorumIsOneOfEveryConfiguration(t *testing.T) {
 			}
 		}
 		running := len(kept)
-		if c.pending.answering() {
+		if pending.Answering() {
 			running++
 		}
 		if running != 4 {
-			t.Errorf("draw %d: %v and n6: %v are not four", draw, kept, c.pending.answering())
+			t.Errorf("draw %d: %v and n6: %v are not four", draw, kept, pending.Answering())
 		}
 	}
-	if err := c.pending.kill(); err != nil {
+	if err := pending.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(t.Context(), "n1"); err != nil || !c.pending.answering() {
+	if err := c.Start(t.Context(), "n1"); err != nil || !pending.Answering() {
 		t.Errorf("the node that may have joined is down: %v", err)
 	}
 }
@@ -385,53 +386,4 @@ func TestInterruptWakesSleepers(t *testing.T) {
 	c.Go(cancel)
 	c.Wait()
 	c.Sleep(1 << 62) // returns, too, else the test never ends
-}
-
-// Behind the panic comes a trace of all goroutines, longer than any end of the log.
-func TestJournalRemembersThePanic(t *testing.T) {
-	c := &Cluster{}
-	j, err := newJournal(filepath.Join(t.TempDir(), "server.log"), c.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer j.close()
-	j.line("all is well")
-	j.line("panic: log 7 is behind commit 9")
-	for range 100 {
-		j.line("goroutine 1 [running]:")
-	}
-	if got := j.ending(); len(got) != causeLines || got[0] != "panic: log 7 is behind commit 9" {
-		t.Errorf("ending %q", got)
-	}
-	j.begin()
-	j.line("next life")
-	if got := j.ending(); len(got) != 1 || got[0] != "next life" {
-		t.Errorf("ending %q, want that of the next life", got)
-	}
-}
-
-func TestJournalBreaksLongLines(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "server.log")
-	c := &Cluster{}
-	j, err := newJournal(path, c.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j.copy(io.MultiReader(strings.NewReader("one\r\ntwo\n"), strings.NewReader(strings.Repeat("x", 200<<10)), strings.NewReader("\nend")))
-	if err := j.close(); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := strings.Count(string(b), "x"), 200<<10; got != want {
-		t.Errorf("%d bytes of the long line, want %d", got, want)
-	}
-	if got, want := strings.Count(string(b), "\n"), 2+4+1; got != want {
-		t.Errorf("%d lines, want %d", got, want)
-	}
-	if tail := j.ending(); tail[len(tail)-1] != "end" || tail[0] != "one" {
-		t.Errorf("tail begins %q and ends %q", tail[0], tail[len(tail)-1])
-	}
 }

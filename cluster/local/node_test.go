@@ -51,8 +51,8 @@ func runController(dir string) int {
 		fmt.Println(err)
 		return 1
 	}
-	for _, n := range c.members() {
-		fmt.Println(n.process.cmd.Process.Pid)
+	for _, n := range c.Members() {
+		fmt.Println(n.Place.(*place).process.cmd.Process.Pid)
 	}
 	fmt.Println("ready")
 	select {}
@@ -182,6 +182,10 @@ type town struct {
 	members []string
 	asked   []string
 	refuse  error
+	// What a test puts in the place of the usual answers.
+	join     func(ctx context.Context, address string, id int, peer string) error
+	see      func(ctx context.Context, address string) (cluster.Status, error)
+	transfer func(ctx context.Context, address string, to int) error
 }
 
 func (w *town) request(what, address string, id int) error {
@@ -224,10 +228,20 @@ func (w *town) system() cluster.System {
 		Args: func(n cluster.Node) []string {
 			return []string{"node", "-id", strconv.Itoa(n.ID), "-dir", n.Dir, "-peer", n.Peer, "-client", n.Client}
 		},
-		Status:   w.status,
-		Transfer: func(_ context.Context, address string, to int) error { return w.request("transfer", address, to) },
-		Join:     func(_ context.Context, address string, id int, _ string) error { return w.request("join", address, id) },
-		Leave:    func(_ context.Context, address string, id int) error { return w.request("leave", address, id) },
+		Status: func(ctx context.Context, address string) (cluster.Status, error) {
+			if w.see != nil {
+				return w.see(ctx, address)
+			}
+			return w.status(ctx, address)
+		},
+		Transfer: func(ctx context.Context, address string, to int) error { return w.transfer(ctx, address, to) },
+		Join: func(ctx context.Context, address string, id int, peer string) error {
+			if w.join != nil {
+				return w.join(ctx, address, id, peer)
+			}
+			return w.request("join", address, id)
+		},
+		Leave: func(_ context.Context, address string, id int) error { return w.request("leave", address, id) },
 	}
 }
 

@@ -1,17 +1,16 @@
 package local
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"assize/cluster/fleet"
 )
 
 // spawner starts processes from one thread that lives as long as it: the kernel's signal on the parent's death is sent when the thread
@@ -57,7 +56,7 @@ type process struct {
 
 // launch starts the binary; whatever it prints goes to the journal. told is called when it ends otherwise than by having been killed: also of one
 // that was about to die of itself, of a panic whose trace takes time to print, say, when it was to be killed.
-func launch(s *spawner, binary string, args []string, j *journal, told func(end string)) (*process, error) {
+func launch(s *spawner, binary string, args []string, j *fleet.Journal, told func(end string)) (*process, error) {
 	cmd := exec.Command(binary, args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -75,15 +74,15 @@ func launch(s *spawner, binary string, args []string, j *journal, told func(end 
 		out.Close()
 		return nil, err
 	}
-	j.line(fmt.Sprintf("harness: started as process %d", cmd.Process.Pid))
+	j.Line(fmt.Sprintf("harness: started as process %d", cmd.Process.Pid))
 	p := &process{cmd: cmd, stdin: stdin, done: make(chan struct{})}
 	go p.watch(out, j, told)
 	return p, nil
 }
 
 // watch copies the output to its end, then waits for the process.
-func (p *process) watch(out *os.File, j *journal, told func(string)) {
-	j.copy(out)
+func (p *process) watch(out *os.File, j *fleet.Journal, told func(string)) {
+	j.Copy(out)
 	out.Close()
 	err := p.cmd.Wait()
 	end := "exit status 0"
@@ -94,7 +93,7 @@ func (p *process) watch(out *os.File, j *journal, told func(string)) {
 	expected := p.expected
 	p.end = end
 	p.mu.Unlock()
-	j.line("harness: ended with " + end)
+	j.Line("harness: ended with " + end)
 	if !expected || !killed(p.cmd.ProcessState) {
 		told(end)
 	}
@@ -128,85 +127,11 @@ func (p *process) kill() error {
 	}
 }
 
-func (p *process) ending() string {
+// Done and Ending are fleet.Life's.
+func (p *process) Done() <-chan struct{} { return p.done }
+
+func (p *process) Ending() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.end
-}
-
-// journal is a node's server.log, kept through its restarts.
-type journal struct {
-	now func() time.Duration
-
-	mu    sync.Mutex
-	file  *os.File
-	cause []string // from a panic on: a long trace of goroutines follows what matters
-	last  []string // the end of it, for the report of an unexpected death
-}
-
-const (
-	lastLines  = 20
-	causeLines = 12
-)
-
-func newJournal(path string, now func() time.Duration) (*journal, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	return &journal{now: now, file: f}, nil
-}
-
-// begin forgets the end of the life before.
-func (j *journal) begin() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.cause, j.last = nil, nil
-}
-
-// line writes one line, stamped. A full disk must not stop a node's output from being read, so errors end here.
-func (j *journal) line(s string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	fmt.Fprintf(j.file, "%12.6f %s\n", j.now().Seconds(), s)
-	if len(j.cause) > 0 || strings.HasPrefix(s, "panic:") || strings.HasPrefix(s, "fatal error:") {
-		if len(j.cause) < causeLines {
-			j.cause = append(j.cause, s)
-			return
-		}
-	}
-	j.last = append(j.last, s)
-	if len(j.last) > lastLines {
-		j.last = slices.Delete(j.last, 0, len(j.last)-lastLines)
-	}
-}
-
-// copy stamps each line at the time it is read. A line longer than the buffer is broken.
-func (j *journal) copy(r io.Reader) {
-	lines := bufio.NewReaderSize(r, 64<<10)
-	for {
-		b, err := lines.ReadSlice('\n')
-		if len(b) > 0 {
-			j.line(strings.TrimRight(string(b), "\r\n"))
-		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return
-		}
-	}
-}
-
-// ending is what of this life's output says why it ended.
-func (j *journal) ending() []string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.cause) > 0 {
-		return slices.Clone(j.cause)
-	}
-	return slices.Clone(j.last)
-}
-
-func (j *journal) close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.file.Close()
 }

@@ -23,8 +23,8 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n, _ := c.node("n1")
-	if n.answering() {
+	n, _ := c.place("n1")
+	if n.Answering() {
 		t.Error("a stopped node cannot answer")
 	}
 	if state, err := stateOf(pid); err != nil || state != 'T' {
@@ -59,7 +59,7 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !n.answering() {
+	if !n.Answering() {
 		t.Error("the next life is not stopped")
 	}
 	if v := c.Violations(); len(v) > 0 {
@@ -70,8 +70,8 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 // While a node is down another run's must not get its port, lest our clients talk to that.
 func TestPortsOfANodeThatIsDownAreHeld(t *testing.T) {
 	c, _ := newTown(t, 1)
-	n, _ := c.node("n1")
-	peer, client := n.addresses()
+	n, _ := c.place("n1")
+	peer, client := n.Addresses()
 	for range 2 {
 		if err := c.Kill(t.Context(), "n1"); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestPortsOfANodeThatIsDownAreHeld(t *testing.T) {
 		if err := c.Start(t.Context(), "n1"); err != nil {
 			t.Fatal(err)
 		}
-		if p, _ := n.addresses(); p != peer {
+		if p, _ := n.Addresses(); p != peer {
 			t.Errorf("it is at %s, want %s as before", p, peer)
 		}
 	}

@@ -1,12 +1,9 @@
-package local
+package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,62 +13,34 @@ import (
 )
 
 // peersOf lists where n finds the others.
-func (c *Cluster) peersOf(n *node) []cluster.Peer {
-	relays := c.allRelays()
+func (c *Cluster) peersOf(n *Node) []cluster.Peer {
 	var peers []cluster.Peer
-	for _, other := range c.everybody() {
-		if other == n {
-			continue
+	for _, other := range c.Everybody() {
+		if other != n {
+			peers = append(peers, cluster.Peer{ID: other.ID, Address: c.host.PeerAddress(n, other)})
 		}
-		address, _ := other.addresses()
-		for _, r := range relays {
-			if r.link.From == n.name && r.link.To == other.name {
-				address = r.address()
-			}
-		}
-		peers = append(peers, cluster.Peer{ID: other.id, Address: address})
 	}
 	return peers
 }
 
-// writePeers tells every node where it finds all others, in <Dir>/peers.json. A node sees the old file or the new one.
-func (c *Cluster) writePeers() error {
-	for _, n := range c.everybody() {
+// WritePeers tells every node where it finds all others.
+func (c *Cluster) WritePeers(ctx context.Context) error {
+	return Each(c.Everybody(), func(n *Node) error {
 		addresses := make(map[string]string)
 		for _, p := range c.peersOf(n) {
 			addresses[strconv.Itoa(p.ID)] = p.Address
 		}
-		b, err := json.Marshal(addresses)
-		if err != nil {
-			return err
+		if err := n.Place.Tell(ctx, addresses); err != nil {
+			return fmt.Errorf("tell %s its peers: %w", n.Name, err)
 		}
-		if err := replace(filepath.Join(n.dir, "peers.json"), b); err != nil {
-			return fmt.Errorf("tell %s its peers: %w", n.name, err)
-		}
-	}
-	return nil
-}
-
-func replace(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+		return nil
+	})
 }
 
 // statuses asks all at once, also the node that may have become a member, for it may have been elected; the zero Status for those that do
 // not answer.
-func (c *Cluster) statuses(ctx context.Context) ([]*node, []cluster.Status) {
-	nodes := c.everybody()
+func (c *Cluster) statuses(ctx context.Context) ([]*Node, []cluster.Status) {
+	nodes := c.Everybody()
 	all := make([]cluster.Status, len(nodes))
 	var done sync.WaitGroup
 	for i, n := range nodes {
@@ -85,7 +54,8 @@ func (c *Cluster) statuses(ctx context.Context) ([]*node, []cluster.Status) {
 	return nodes, all
 }
 
-var errNoLeader = errors.New("no node says that it leads")
+// ErrNoLeader is wrapped where nobody leads whom one could ask.
+var ErrNoLeader = errors.New("no node says that it leads")
 
 // foremost is the position of the leader of the highest term, -1 if nobody says that he leads.
 func foremost(all []cluster.Status) int {
@@ -98,18 +68,18 @@ func foremost(all []cluster.Status) int {
 	return best
 }
 
-func (c *Cluster) leader(ctx context.Context) (*node, error) {
+func (c *Cluster) leader(ctx context.Context) (*Node, error) {
 	nodes, all := c.statuses(ctx)
 	best := foremost(all)
 	if best < 0 {
-		return nil, errNoLeader
+		return nil, ErrNoLeader
 	}
 	return nodes[best], nil
 }
 
 // Transfer asks the leader to hand over. It returns when the leader has agreed; whether it comes to pass shows in Status.
 func (c *Cluster) Transfer(ctx context.Context, to string) error {
-	n, err := c.node(to)
+	n, err := c.Node(to)
 	if err != nil {
 		return err
 	}
@@ -122,16 +92,16 @@ func (c *Cluster) Transfer(ctx context.Context, to string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeBound/3)
 	defer cancel()
-	_, address := leader.addresses()
-	if err := c.config.System.Transfer(ctx, address, n.id); err != nil {
-		return fmt.Errorf("transfer from %s to %s: %w", leader.name, to, err)
+	_, address := leader.Place.Addresses()
+	if err := c.config.System.Transfer(ctx, address, n.ID); err != nil {
+		return fmt.Errorf("transfer from %s to %s: %w", leader.Name, to, err)
 	}
 	return nil
 }
 
-// settled tells whether a majority of the members whom the leader counts say that name is one, or is none. The leader alone is no
+// Settled tells whether a majority of the members whom the leader counts say that name is one, or is none. The leader alone is no
 // witness: in Raft a server uses a configuration as soon as it has logged it, and an isolated leader's log may be undone.
-func (c *Cluster) settled(ctx context.Context, name string, present bool) bool {
+func (c *Cluster) Settled(ctx context.Context, name string, present bool) bool {
 	nodes, all := c.statuses(ctx)
 	best := foremost(all)
 	if best < 0 {
@@ -139,7 +109,7 @@ func (c *Cluster) settled(ctx context.Context, name string, present bool) bool {
 	}
 	members, witnesses := all[best].Members, 0
 	for i, s := range all {
-		if slices.Contains(members, nodes[i].name) && s.Role != "" && slices.Contains(s.Members, name) == present {
+		if slices.Contains(members, nodes[i].Name) && s.Role != "" && slices.Contains(s.Members, name) == present {
 			witnesses++
 		}
 	}
@@ -153,12 +123,12 @@ func (c *Cluster) ask(ctx context.Context, name string, present bool, request fu
 	defer cancel()
 	var last error
 	for {
-		if c.settled(ctx, name, present) {
+		if c.Settled(ctx, name, present) {
 			return nil
 		}
 		leader, err := c.leader(ctx)
 		if err == nil {
-			_, address := leader.addresses()
+			_, address := leader.Place.Addresses()
 			one, done := context.WithTimeout(ctx, changeBound/3)
 			err = request(one, address)
 			done()
@@ -184,29 +154,29 @@ func (c *Cluster) ask(ctx context.Context, name string, present bool, request fu
 func (c *Cluster) Join(ctx context.Context) (string, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
-	n, err := c.recruit()
+	n, err := c.recruit(ctx)
 	if err != nil {
 		return "", err
 	}
 	if err := c.start(ctx, n); err != nil {
 		return "", err
 	}
-	err = c.ask(ctx, n.name, true, func(ctx context.Context, address string) error {
-		peer, _ := n.addresses()
-		return c.config.System.Join(ctx, address, n.id, peer)
+	err = c.ask(ctx, n.Name, true, func(ctx context.Context, address string) error {
+		peer, _ := n.Place.Addresses()
+		return c.config.System.Join(ctx, address, n.ID, peer)
 	})
 	if err != nil {
-		return "", fmt.Errorf("join of %s: %w", n.name, err)
+		return "", fmt.Errorf("join of %s: %w", n.Name, err)
 	}
 	c.mu.Lock()
 	c.nodes = append(c.nodes, n)
 	c.pending = nil
 	c.mu.Unlock()
-	return n.name, nil
+	return n.Name, nil
 }
 
 // recruit makes a node that is to join, and tells all of it.
-func (c *Cluster) recruit() (*node, error) {
+func (c *Cluster) recruit(ctx context.Context) (*Node, error) {
 	c.mu.Lock()
 	n := c.pending
 	c.mu.Unlock()
@@ -217,34 +187,37 @@ func (c *Cluster) recruit() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.connect(n); err != nil {
-		return nil, err
+	if err := c.settle(ctx, n); err != nil {
+		return nil, errors.Join(err, n.close())
+	}
+	if err := c.host.Connect(n, c.Members()); err != nil {
+		return nil, errors.Join(err, n.close())
 	}
 	n.peers = c.peersOf(n)
 	c.mu.Lock()
 	c.pending = n
 	c.mu.Unlock()
-	return n, c.writePeers()
+	return n, c.WritePeers(ctx)
 }
 
 // Leave has a node removed from the members and then stops it for good. A node whose removal could not be seen stays a member.
 func (c *Cluster) Leave(ctx context.Context, name string) error {
 	c.change.Lock()
 	defer c.change.Unlock()
-	n, err := c.node(name)
+	n, err := c.Node(name)
 	if err != nil {
 		return err
 	}
 	err = c.ask(ctx, name, false, func(ctx context.Context, address string) error {
-		return c.config.System.Leave(ctx, address, n.id)
+		return c.config.System.Leave(ctx, address, n.ID)
 	})
 	if err != nil {
 		return fmt.Errorf("leave of %s: %w", name, err)
 	}
 	c.mu.Lock()
-	c.nodes = slices.DeleteFunc(c.nodes, func(m *node) bool { return m == n })
+	c.nodes = slices.DeleteFunc(c.nodes, func(m *Node) bool { return m == n })
 	c.mu.Unlock()
 	err = n.close()
-	c.disconnect(n)
-	return errors.Join(err, c.writePeers())
+	c.host.Disconnect(n)
+	return errors.Join(err, c.WritePeers(ctx))
 }

@@ -1,4 +1,4 @@
-package local
+package fleet
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
-	members := c.members()
-	order := c.everybody()
+	members := c.Members()
+	order := c.Everybody()
 	r := rand.New(rand.NewPCG(draw, 0x6d656e64))
 	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	for size := 1; size <= len(order); size++ {
@@ -38,25 +38,25 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 		}
 		if enough {
 			// No client and no fault can name a node that has not joined yet.
-			kept := slices.DeleteFunc(slices.Clone(members), func(n *node) bool { return !slices.Contains(quorum, n) })
+			kept := slices.DeleteFunc(slices.Clone(members), func(n *Node) bool { return !slices.Contains(quorum, n) })
 			return namesOf(kept), nil
 		}
 	}
 	return nil, errors.New("mend a quorum: all nodes together are none")
 }
 
-func namesOf(nodes []*node) []string {
+func namesOf(nodes []*Node) []string {
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
-		names[i] = n.name
+		names[i] = n.Name
 	}
 	return names
 }
 
-func majority(nodes []*node, configuration []string) bool {
+func majority(nodes []*Node, configuration []string) bool {
 	have := 0
 	for _, n := range nodes {
-		if slices.Contains(configuration, n.name) {
+		if slices.Contains(configuration, n.Name) {
 			have++
 		}
 	}
@@ -64,18 +64,17 @@ func majority(nodes []*node, configuration []string) bool {
 }
 
 // isolate leaves these nodes alone with each other, mended; the others are down and cut off.
-func (c *Cluster) isolate(ctx context.Context, kept, lost []*node) error {
-	err := eachNode(lost, func(n *node) error { return n.kill() })
-	if !c.config.Direct {
-		var cut []cluster.Link
-		for _, l := range lost {
-			for _, n := range slices.Concat(kept, lost) {
-				cut = append(cut, cluster.Link{From: l.name, To: n.name}, cluster.Link{From: n.name, To: l.name})
+func (c *Cluster) isolate(ctx context.Context, kept, lost []*Node) error {
+	err := Each(lost, func(n *Node) error { return n.kill(ctx) })
+	var cut []cluster.Link
+	for _, l := range lost {
+		for _, n := range slices.Concat(kept, lost) {
+			if n != l {
+				cut = append(cut, cluster.Link{From: l.Name, To: n.Name}, cluster.Link{From: n.Name, To: l.Name})
 			}
 		}
-		err = errors.Join(err, c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
 	}
-	return errors.Join(err, eachNode(kept, func(n *node) error {
-		return errors.Join(n.resume(), c.start(ctx, n))
+	return errors.Join(err, c.host.Alone(ctx, kept, cut), Each(kept, func(n *Node) error {
+		return errors.Join(n.resume(ctx), c.start(ctx, n))
 	}))
 }
