@@ -104,6 +104,9 @@ type (
 	// Shaper slows links, loses and duplicates what they carry. It replaces the shape of all links; the zero Shape heals.
 	Shaper interface {
 		Shape(ctx context.Context, links []Link, s Shape) error
+		// Trips sends a number of small probes over each link and returns how long each took, there and back, and what the shaper has done
+		// on that link since the shape was last set. In the order of the links. Only the way there is shaped.
+		Trips(ctx context.Context, links []Link, probes int) ([]Trip, error)
 	}
 	// Skewer falsifies a node's clocks. The zero Skew mends. It lasts through a restart.
 	Skewer interface {
@@ -146,7 +149,14 @@ type Link struct{ From, To string }
 type Shape struct {
 	Delay, Jitter    time.Duration // each packet is later by Delay and by up to Jitter more; those of different lateness may overtake each other
 	Loss, Duplicated float64
-	Rate             float64 // bytes a second; 0: unlimited
+	Rate             float64 // bytes a second, one packet after the other, the first ones too: none passes unheld; 0: unlimited
+}
+
+// Trip is what probes of a link have shown.
+type Trip struct {
+	Link                   Link
+	Times                  []time.Duration // of each probe; negative: no answer
+	Held, Lost, Duplicated uint64          // packets, pieces or messages that the shaper has delayed, lost, duplicated; probes too
 }
 
 // Power names what a cluster may be able to do.

@@ -18,17 +18,34 @@ type link struct {
 	shape  cluster.Shape
 	lose   uint32 // of 1<<16, weather and shape together
 	double uint32
+	free   int64  // when a link of limited rate has sent all that it was given
+	probes uint64 // ever sent
+	done   doings // of the shape
 }
+
+// doings of a shape since it was set: messages and probes.
+type doings struct{ held, lost, doubled uint64 }
 
 // mail is a message under way.
 type mail struct {
 	machine.Message
 	doomed bool // lost should the link be cut before it arrives
+	slowed bool // by a shape
 }
 
 // mostMail is far beyond what any sound protocol has under way. One whose messages breed more messages
 // would never end, so the process that sends one too many dies of it.
 const mostMail = 1 << 14
+
+const (
+	// mostSlowed is what all shaped links together keep under way; they lose what is more. The time that it is under way is theirs, so that
+	// it is so much is no protocol's fault.
+	mostSlowed = mostMail / 2
+	// backlog is how long a message waits at most for a link of limited rate; the link loses those that would wait longer.
+	backlog    = int64(time.Second)
+	header     = 52 // bytes of a packet besides its message
+	probeBytes = 64 // of a probe's message
+)
 
 // send puts a message on its link. One draw decides all: upper half the delay, lower half loss and duplication. It is drawn for messages on
 // a cut link too, so that a cut changes no other message's fate.
@@ -47,19 +64,64 @@ func (s *Sim) send(n *node, m machine.Message) {
 		}
 		return
 	}
-	if l.cut || uint32(h&0xffff) < l.lose {
+	if l.cut || s.loses(l, h) {
 		return
 	}
 	s.post(l, m, h)
-	if uint32(h>>16&0xffff) < l.double {
+	if s.doubles(l, h) {
 		s.post(l, m, mix(h))
 	}
+}
+
+// loses tells whether weather or shape lose what was drawn h. What both would lose is the weather's: so the shape's count is its own.
+func (s *Sim) loses(l *link, h uint64) bool {
+	v := uint32(h & 0xffff)
+	if v >= s.lose && v < l.lose {
+		l.done.lost++
+	}
+	return v < l.lose
+}
+
+func (s *Sim) doubles(l *link, h uint64) bool {
+	v := uint32(h >> 16 & 0xffff)
+	if v >= s.double && v < l.double {
+		l.done.doubled++
+	}
+	return v < l.double
+}
+
+// slow is by how much a shaped link makes a message later that is put on it at a time. A link of limited rate sends one after the other, and
+// loses (false) what would have to wait too long. free is when it has sent all.
+func (l *link) slow(at int64, size int, h uint64, free *int64) (late int64, ok bool) {
+	late = int64(l.shape.Delay) + int64(float64(l.shape.Jitter)*fraction(mix(h)))
+	if l.shape.Rate > 0 {
+		begin := max(at, *free)
+		if begin-at > backlog {
+			l.done.lost++
+			return 0, false
+		}
+		*free = begin + int64(float64(size+header)/l.shape.Rate*1e9)
+		late += *free - at
+	}
+	if late > 0 {
+		l.done.held++
+	}
+	return late, true
 }
 
 func (s *Sim) post(l *link, m machine.Message, h uint64) {
 	delay := max(s.delays.at(h), leastDelay)
 	if l.shaped {
-		delay += int64(l.shape.Delay) + int64(float64(l.shape.Jitter)*fraction(mix(h)))
+		if s.slowed >= mostSlowed {
+			l.done.lost++
+			return
+		}
+		late, ok := l.slow(s.now, len(m.Body), h, &l.free)
+		if !ok {
+			return
+		}
+		delay += late
+		s.slowed++
 	}
 	var at uint32
 	if free := len(s.freeMail) - 1; free >= 0 {
@@ -69,7 +131,7 @@ func (s *Sim) post(l *link, m machine.Message, h uint64) {
 		at = uint32(len(s.mail))
 		s.mail = append(s.mail, mail{})
 	}
-	s.mail[at] = mail{m, h>>33&1 == 0}
+	s.mail[at] = mail{m, h>>33&1 == 0, l.shaped}
 	s.plan(s.now+delay, message, at, 0)
 }
 
@@ -78,6 +140,9 @@ func (s *Sim) arrive(at uint32) {
 	m := s.mail[at]
 	s.mail[at].Body = nil
 	s.freeMail = append(s.freeMail, at)
+	if m.slowed {
+		s.slowed--
+	}
 	if m.doomed && s.nodes[m.From-1].links[m.To-1].cut {
 		return
 	}
@@ -125,13 +190,14 @@ func (s *Sim) link(l cluster.Link) *link {
 
 // Shape slows exactly these links from now on, beyond what the weather does to all; all others run free.
 func (s *Sim) Shape(_ context.Context, links []cluster.Link, shape cluster.Shape) error {
-	if shape.Delay < 0 || shape.Jitter < 0 || !(shape.Loss >= 0 && shape.Loss <= 1) || !(shape.Duplicated >= 0 && shape.Duplicated <= 1) {
-		return fmt.Errorf("shape %+v: delay and jitter must not be negative, probabilities must be from 0 to 1", shape)
+	if shape.Delay < 0 || shape.Jitter < 0 || !(shape.Loss >= 0 && shape.Loss <= 1) || !(shape.Duplicated >= 0 && shape.Duplicated <= 1) ||
+		!(shape.Rate == 0 || shape.Rate >= 1) {
+		return fmt.Errorf("shape %+v: delay and jitter must not be negative, probabilities must be from 0 to 1, a rate at least 1", shape)
 	}
 	for _, n := range s.nodes {
 		for i := range n.links {
 			l := &n.links[i]
-			l.shaped, l.shape, l.lose, l.double = false, cluster.Shape{}, s.lose, s.double
+			l.shaped, l.shape, l.lose, l.double, l.free, l.done = false, cluster.Shape{}, s.lose, s.double, 0, doings{}
 		}
 	}
 	for _, name := range links {
@@ -141,41 +207,4 @@ func (s *Sim) Shape(_ context.Context, links []cluster.Link, shape cluster.Shape
 		}
 	}
 	return nil
-}
-
-const (
-	silence  = 50 * time.Millisecond // how long a probe of a link listens to silence
-	attempts = 3                     // of a probe on a link that loses messages
-)
-
-// Reach sends a probe over each link between members at once. A probe gets through where the link carries it, in one of a few attempts, and
-// the target is up and not paused. It takes a round trip, or as long as it listens to silence.
-func (s *Sim) Reach(context.Context) ([]cluster.Link, error) {
-	wait := s.anyDelay() + s.anyDelay()
-	var dead []cluster.Link
-	for _, from := range s.nodes {
-		for _, to := range s.nodes {
-			if from == to || !from.member || !to.member {
-				continue
-			}
-			l := &from.links[to.index]
-			carries := !l.cut && to.up && !to.paused
-			for attempt := 0; carries; attempt++ {
-				l.count++
-				if uint32(draw(l.key, l.count)&0xffff) >= l.lose {
-					break
-				}
-				carries = attempt+1 < attempts
-			}
-			wait = max(wait, int64(l.shape.Delay+l.shape.Jitter))
-			if !carries {
-				dead = append(dead, cluster.Link{From: from.name, To: to.name})
-			}
-		}
-	}
-	if len(dead) > 0 {
-		wait = max(wait, int64(silence))
-	}
-	s.Sleep(time.Duration(wait))
-	return dead, nil
 }

@@ -62,6 +62,7 @@ type Sim struct {
 	double  uint32 // of 1<<16
 
 	mail     []mail
+	slowed   int             // of it, on shaped links
 	message  machine.Message // what is being stepped
 	request  machine.Request
 	freeMail []uint32

@@ -14,7 +14,33 @@ import (
 	"assize/cluster/fleet"
 )
 
-var errDirect = errors.New("this cluster was started without relays: its links can be neither cut nor shaped")
+var (
+	errDirect    = errors.New("this cluster was started without relays: its links can be neither cut nor shaped")
+	errDuplicate = errors.New("links between processes are TCP connections, which duplicate nothing")
+)
+
+// Lack tells what a cluster of processes cannot do.
+func (c *Cluster) Lack(power cluster.Power) error {
+	switch power {
+	case cluster.Cut, cluster.Shapes:
+		if c.config.Direct {
+			return errDirect
+		}
+	case cluster.Duplicate:
+		if c.config.Direct {
+			return errDirect
+		}
+		return errDuplicate
+	case cluster.Freeze, cluster.Crash:
+		return errors.New("a process has no machine of its own")
+	case cluster.Skews:
+		return errors.New("a process has the clocks of this machine")
+	}
+	return nil
+}
+
+// Choices are none: there is one means to everything here.
+func (c *Cluster) Choices() []string { return nil }
 
 // Connect makes the relays between a new node and the others.
 func (c *Cluster) Connect(n *fleet.Node, others []*fleet.Node) error {
@@ -101,16 +127,16 @@ func (c *Cluster) Cut(_ context.Context, links []cluster.Link) error {
 
 // Shape slows exactly these links from now on; all others run free. TCP neither duplicates nor reorders, so Duplicated must be 0, and
 // Loss is what it makes of it: each piece of up to 16 kB is stalled, with all behind it, for one retransmission time-out, or
-// several of doubling length.
+// several of doubling length. A link of limited rate is one for all its connections, and lets its senders wait when it has a second's work.
 func (c *Cluster) Shape(_ context.Context, links []cluster.Link, s cluster.Shape) error {
 	if c.config.Direct {
 		return errDirect
 	}
 	if s.Duplicated != 0 {
-		return errors.New("links between processes are TCP connections, which duplicate nothing")
+		return errDuplicate
 	}
-	if s.Loss < 0 || s.Loss >= 1 || s.Delay < 0 || s.Jitter < 0 {
-		return fmt.Errorf("shape %+v: delay and jitter must not be negative, loss must be from 0 to below 1", s)
+	if !(s.Loss >= 0 && s.Loss < 1) || s.Delay < 0 || s.Jitter < 0 || !(s.Rate == 0 || s.Rate >= 1) {
+		return fmt.Errorf("shape %+v: delay and jitter must not be negative, loss must be from 0 to below 1, a rate at least 1", s)
 	}
 	for _, r := range c.allRelays() {
 		if slices.Contains(links, r.link) {
@@ -127,6 +153,8 @@ const (
 	silence = fleet.Silence
 	// patience is how long a probe that should be answered waits: the machine may be busy.
 	patience = 3 * time.Second
+	// interval between two probes of one link.
+	interval = 20 * time.Millisecond
 )
 
 // Reach probes all links at once. A probe is a connection through the relay that greets the target with rubbish: that it
@@ -157,12 +185,8 @@ func (c *Cluster) Reach(ctx context.Context) ([]cluster.Link, error) {
 	alive := make([]bool, len(relays))
 	var all sync.WaitGroup
 	for i, r := range relays {
-		cut, s := r.state()
-		wait := patience + s.Delay + s.Jitter
-		if cut || !able[r.link.To] {
-			wait = silence
-		}
-		all.Go(func() { alive[i] = r.probe(ctx, wait) })
+		wait := r.patience(able[r.link.To])
+		all.Go(func() { alive[i] = r.probe(ctx, wait) >= 0 })
 	}
 	all.Wait()
 	var dead []cluster.Link
@@ -174,25 +198,80 @@ func (c *Cluster) Reach(ctx context.Context) ([]cluster.Link, error) {
 	return dead, ctx.Err()
 }
 
+// patience of a probe: how long it waits for an answer. able tells whether the target could give one.
+func (r *relay) patience(able bool) time.Duration {
+	cut, s := r.state()
+	if cut || !able {
+		return silence
+	}
+	wait := patience + s.Delay + s.Jitter
+	if s.Rate > 0 {
+		wait += backlog
+	}
+	return wait
+}
+
+// Trips probes links as Reach does, several times each. A trip takes until the target has been seen to close.
+func (c *Cluster) Trips(ctx context.Context, links []cluster.Link, probes int) ([]cluster.Trip, error) {
+	if c.config.Direct {
+		return nil, errDirect
+	}
+	able := make(map[string]bool)
+	for _, n := range c.members() {
+		able[n.name] = n.answering()
+	}
+	relays := c.allRelays()
+	trips := make([]cluster.Trip, len(links))
+	var all sync.WaitGroup
+	for i, link := range links {
+		trips[i] = cluster.Trip{Link: link, Times: slices.Repeat([]time.Duration{-1}, probes)}
+		at := slices.IndexFunc(relays, func(r *relay) bool { return r.link == link })
+		if at < 0 {
+			continue // of a node that is no member (any more)
+		}
+		r := relays[at]
+		wait := r.patience(able[link.To])
+		all.Go(func() {
+			var own sync.WaitGroup
+			for p := range probes {
+				if p > 0 {
+					time.Sleep(interval)
+				}
+				own.Go(func() { trips[i].Times[p] = r.probe(ctx, wait) })
+			}
+			own.Wait()
+			trips[i].Held, trips[i].Lost = r.doings()
+		})
+	}
+	all.Wait()
+	return trips, ctx.Err()
+}
+
 // rubbish is no frame of anybody's: a length of 2^32-1, or, for a text protocol, no text.
 var rubbish = slices.Repeat([]byte{0xff}, 64)
 
-func (r *relay) probe(ctx context.Context, wait time.Duration) bool {
+// probe returns how long it took until the target closed; negative: no answer.
+func (r *relay) probe(ctx context.Context, wait time.Duration) time.Duration {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", r.address())
 	if err != nil {
-		return false
+		return -1
 	}
 	defer conn.Close()
 	defer r.drop(conn.LocalAddr().String())
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(past) })
 	defer stop()
 	if _, err := conn.Write(rubbish); err != nil {
-		return false
+		return -1
 	}
 	var b [1]byte
-	_, err = conn.Read(b[:])
-	return errors.Is(err, io.EOF)
+	if _, err = conn.Read(b[:]); !errors.Is(err, io.EOF) {
+		return -1
+	}
+	return time.Since(began)
 }
+
+var _ cluster.Limited = (*Cluster)(nil)

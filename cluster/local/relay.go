@@ -19,6 +19,11 @@ const (
 	// retransmit is how long TCP waits before it sends again what was lost; twice as long after each further loss.
 	retransmit     = 200 * time.Millisecond
 	mostRetransmit = 5
+	// leastPiece and mostPace: a link of limited rate forwards pieces that take no longer than mostPace, but no smaller ones than leastPiece.
+	leastPiece = 256
+	mostPace   = 50 * time.Millisecond
+	// backlog of a link of limited rate, beyond which its senders have to wait.
+	backlog = time.Second
 	// refusal of a connection whose target is down comes after this pause, so that a sender that redials at once does not spin.
 	refusalPause = 20 * time.Millisecond
 )
@@ -39,6 +44,9 @@ type relay struct {
 	cut    bool
 	open   chan struct{} // closed while the link is not cut
 	shape  cluster.Shape
+	free   time.Time // when a link of limited rate has sent all that it was given
+	held   uint64    // pieces that the shape has delayed
+	lost   uint64    // and stalled as lost
 	random *rand.Rand
 	pipes  []*pipe
 	closed bool
@@ -160,31 +168,64 @@ func (r *relay) state() (cut bool, s cluster.Shape) {
 func (r *relay) setShape(s cluster.Shape) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.shape = s
+	r.shape, r.free, r.held, r.lost = s, time.Time{}, 0, 0
 }
 
-// due is when a chunk read now may arrive, never before the one ahead of it; zero: at once.
-func (r *relay) due(last time.Time) time.Time {
+// doings are what the shape has done since it was set.
+func (r *relay) doings() (held, lost uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held, r.lost
+}
+
+// due is when a chunk of that size read now may arrive, never before the one ahead of it; zero: at once. wait is how long its sender has to
+// wait before the next one is taken.
+func (r *relay) due(last time.Time, size int) (at time.Time, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.shape
 	if s == (cluster.Shape{}) {
-		return last
+		return last, 0
 	}
-	d := s.Delay
+	now := time.Now()
+	at = now
+	if s.Rate > 0 {
+		if r.free.Before(now) {
+			r.free = now
+		}
+		r.free = r.free.Add(time.Duration(float64(size) / s.Rate * float64(time.Second)))
+		at = r.free
+		wait = max(0, r.free.Sub(now)-backlog)
+	}
+	at = at.Add(s.Delay)
 	if s.Jitter > 0 {
-		d += time.Duration(r.random.Int64N(int64(s.Jitter)))
+		at = at.Add(time.Duration(r.random.Int64N(int64(s.Jitter))))
 	}
-	wait := retransmit
+	if at.After(now) {
+		r.held++
+	}
+	stall := retransmit
 	for i := 0; i < mostRetransmit && r.random.Float64() < s.Loss; i++ {
-		d += wait
-		wait *= 2
+		if i == 0 {
+			r.lost++
+		}
+		at = at.Add(stall)
+		stall *= 2
 	}
-	at := time.Now().Add(d)
 	if at.Before(last) {
-		return last
+		return last, wait
 	}
-	return at
+	return at, wait
+}
+
+// piece is how much is read and forwarded at once.
+func (r *relay) piece() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shape.Rate > 0 {
+		return min(chunkBytes, max(leastPiece, int(min(chunkBytes, r.shape.Rate*mostPace.Seconds()))))
+	}
+	return chunkBytes
 }
 
 // drop ends the connection that came from address. A probe that met silence takes its own back with it, lest it arrive after the healing.
@@ -317,14 +358,18 @@ func (p *pipe) read(queue chan<- chunk) {
 	var last time.Time
 	for {
 		b := make([]byte, chunkBytes)
-		n, err := p.from.Read(b)
+		n, err := p.from.Read(b[:p.relay.piece()])
 		if n > 0 {
-			last = p.relay.due(last)
+			due, wait := p.relay.due(last, n)
+			last = due
 			select {
-			case queue <- chunk{bytes: b[:n], due: last}:
+			case queue <- chunk{bytes: b[:n], due: due}:
 			case <-p.gone:
 				return
 			case <-p.relay.done:
+				return
+			}
+			if wait > 0 && !p.await(time.Now().Add(wait)) {
 				return
 			}
 		}

@@ -209,7 +209,7 @@ func TestShapedLinkKeepsOrder(t *testing.T) {
 	if dead, err := c.Reach(t.Context()); err != nil || len(dead) > 0 {
 		t.Errorf("a slow link is not dead: %v, %v", dead, err)
 	}
-	for _, s := range []cluster.Shape{{Duplicated: 0.1}, {Loss: 1}, {Delay: -1}} {
+	for _, s := range []cluster.Shape{{Duplicated: 0.1}, {Loss: 1}, {Delay: -1}, {Rate: -1}} {
 		if c.Shape(t.Context(), links, s) == nil {
 			t.Errorf("shape %+v was taken", s)
 		}
@@ -218,7 +218,7 @@ func TestShapedLinkKeepsOrder(t *testing.T) {
 
 func TestDueTimes(t *testing.T) {
 	r := &relay{random: rand.New(rand.NewPCG(1, 2))}
-	if due := r.due(time.Time{}); !due.IsZero() {
+	if due, _ := r.due(time.Time{}, 1); !due.IsZero() {
 		t.Errorf("an unshaped link delays until %v", due)
 	}
 	r.setShape(cluster.Shape{Delay: time.Hour, Jitter: time.Minute, Loss: 0.5})
@@ -226,10 +226,9 @@ func TestDueTimes(t *testing.T) {
 	least, most := time.Duration(1<<62), time.Duration(0)
 	for range 1000 {
 		now := time.Now()
-		if fresh := r.due(time.Time{}).Sub(now); true {
-			least, most = min(least, fresh), max(most, fresh)
-		}
-		due := r.due(last)
+		fresh, _ := r.due(time.Time{}, 1)
+		least, most = min(least, fresh.Sub(now)), max(most, fresh.Sub(now))
+		due, _ := r.due(last, 1)
 		if due.Before(last) {
 			t.Fatalf("due %v, before %v of the one ahead", due, last)
 		}
@@ -240,7 +239,7 @@ func TestDueTimes(t *testing.T) {
 	}
 	// A link that has been healed still delivers in order.
 	r.setShape(cluster.Shape{})
-	if due := r.due(last); due != last {
+	if due, _ := r.due(last, 1); due != last {
 		t.Errorf("due %v, want %v as the one ahead", due, last)
 	}
 }

@@ -1,0 +1,37 @@
+package cluster
+
+import "errors"
+
+// Lack tells why c does not have a power, nil where it has it: what its type lacks, or what its machine does.
+func Lack(c Cluster, power Power) error {
+	able, words := false, ""
+	switch power {
+	case Pause:
+		_, able = c.(Pauser)
+		words = "this cluster cannot pause a node"
+	case Freeze:
+		_, able = c.(Freezer)
+		words = "this cluster cannot freeze a node's machine"
+	case Crash:
+		_, able = c.(Crasher)
+		words = "this cluster cannot crash a node's machine"
+	case Cut:
+		_, able = c.(Cutter)
+		words = "this cluster cannot cut links"
+	case Shapes, Duplicate:
+		_, able = c.(Shaper)
+		words = "this cluster cannot shape links"
+	case Skews:
+		_, able = c.(Skewer)
+		words = "this cluster cannot falsify clocks"
+	default:
+		words = "there is no such power"
+	}
+	if !able {
+		return errors.New(words)
+	}
+	if l, is := c.(Limited); is {
+		return l.Lack(power)
+	}
+	return nil
+}
