@@ -217,8 +217,8 @@ func (c *Cluster) Trips(ctx context.Context, links []cluster.Link, probes int) (
 		return nil, errDirect
 	}
 	able := make(map[string]bool)
-	for _, n := range c.members() {
-		able[n.name] = n.answering()
+	for _, n := range c.Members() {
+		able[n.Name] = n.Place.Answering()
 	}
 	relays := c.allRelays()
 	trips := make([]cluster.Trip, len(links))
