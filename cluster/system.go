@@ -44,6 +44,7 @@ type Settings struct {
 	Election  time.Duration
 	Drift     float64
 	Snapshot  int
+	Record    bool // the node records its input, to be replayed
 }
 
 // Peer is another node as this one sees it: through a relay where the back-end uses them.

@@ -6,6 +6,9 @@
 //
 // What it promises everybody else: a peer or client that sends rubbish is disconnected and nothing more; a node that cannot write its log
 // stops with an error; two processes never share a directory.
+//
+// What it promises whoever asks for a recording: a machine made of the recording's beginning and stepped over its events does what this one did, or
+// the replay names the first batch that differs.
 package daemon
 
 import (
@@ -63,11 +66,19 @@ func Run(ctx context.Context, c Config) error {
 	}
 	j := &journal{w: c.Log}
 	j.line("recovered", "id", c.Node.ID, "snapshot", len(found.Snapshot), "records", len(found.Records), "segments", found.Segments, "torn", found.Torn)
-	m := c.New(machine.Config{
-		ID: c.Node.ID, Voters: c.Voters, Seed: c.Node.Seed, Snapshot: found.Snapshot, Log: found.Records, Options: c.Options,
-	})
+	of := machine.Config{ID: c.Node.ID, Voters: c.Voters, Seed: c.Node.Seed, Snapshot: found.Snapshot, Log: found.Records, Options: c.Options}
+	var r *recorder
+	if c.Node.Record {
+		if r, err = newRecorder(c.Node.Dir, origin{build: ThisBuild(), target: c.Node.Target, config: of}, j); err != nil {
+			return errors.Join(err, log.Close())
+		}
+	}
+	m := c.New(of)
+	r.end(m.Status())
 	h := newHost(c, m, log, j)
+	h.recorder = r
 	err = h.serve(ctx, peers, clients)
+	r.close()
 	return errors.Join(err, log.Close())
 }
 

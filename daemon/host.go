@@ -19,6 +19,7 @@ type host struct {
 	machine   machine.Machine // the owner's
 	journal   *journal
 	told      machine.Status // the owner's: what the journal has told of
+	recorder  *recorder      // the owner's; nil: nothing is recorded
 	outlet    *outlet
 	inbox     *inbox
 	desk      *desk
@@ -83,10 +84,16 @@ func (h *host) step(batch []machine.Event) *effects {
 	e := h.outlet.blank()
 	for i := range batch {
 		batch[i].Wall, batch[i].Mono = wall, mono
-		e.add(h.machine.Step(batch[i]))
+	}
+	h.recorder.begin(batch)
+	for i := range batch {
+		x := h.machine.Step(batch[i])
+		h.recorder.add(x)
+		e.add(x)
 	}
 	e.events = len(batch)
 	e.status = h.machine.Status()
+	h.recorder.end(e.status)
 	h.tell(e.status)
 	h.counts.batches.Add(1)
 	h.counts.events.Add(uint64(len(batch)))

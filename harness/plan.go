@@ -19,6 +19,7 @@ type Plan struct {
 	Carry    bool          `json:"carry"`    // clients carry the position they have seen and refuse older answers
 	Read     string        `json:"read"`
 	Flaw     string        `json:"flaw,omitempty"`
+	Record   bool          `json:"record,omitempty"` // nodes record their input, to be replayed one by one
 	Seed     uint64        `json:"seed"`
 	Timeout  time.Duration `json:"timeout"` // of one operation
 	// Election is the least election time-out of the system, Heartbeat its heartbeat. What the harness waits for is measured in them.

@@ -97,6 +97,9 @@ func nodeArgs(n cluster.Node) []string {
 	if n.Flaw != "" {
 		args = append(args, "--flaw", n.Flaw)
 	}
+	if n.Record {
+		args = append(args, "--record")
+	}
 	if n.Joining {
 		return append(args, "--join")
 	}

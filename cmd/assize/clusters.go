@@ -55,7 +55,7 @@ func openLocal(ctx context.Context, t targets.Target, p harness.Plan, dir string
 		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed,
 		Settings: cluster.Settings{
 			Target: t.Name, Read: p.Read, Flaw: p.Flaw, Heartbeat: p.Heartbeat, Election: p.Election, Drift: t.Defaults.Drift,
-			Snapshot: p.Weather.Snapshot,
+			Snapshot: p.Weather.Snapshot, Record: p.Record,
 		},
 	})
 	if err != nil {

@@ -23,10 +23,10 @@ func nodeCommand() *cli.Command {
 		Name:  "node",
 		Usage: "run one node, as the clusters do",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "id", Usage: "`number` of this node, from 1", Required: true},
-			&cli.StringFlag{Name: "dir", Usage: "`directory` of its data", Required: true},
-			&cli.StringFlag{Name: "peer", Usage: "`address` to listen on for other nodes", Required: true},
-			&cli.StringFlag{Name: "client", Usage: "`address` to listen on for clients", Required: true},
+			&cli.IntFlag{Name: "id", Usage: "`number` of this node, from 1"},
+			&cli.StringFlag{Name: "dir", Usage: "`directory` of its data"},
+			&cli.StringFlag{Name: "peer", Usage: "`address` to listen on for other nodes"},
+			&cli.StringFlag{Name: "client", Usage: "`address` to listen on for clients"},
 			&cli.StringFlag{Name: "target", Value: "raft", Usage: "`system`: " + strings.Join(targets.Names(), ", ")},
 			&cli.StringFlag{Name: "cluster", Usage: "`name` of the cluster; nodes that were told another do not talk to each other"},
 			&cli.StringFlag{Name: "voters", Usage: "first `members`, e.g. 1,2,3"},
@@ -39,10 +39,12 @@ func nodeCommand() *cli.Command {
 			&cli.DurationFlag{Name: "election", Usage: "least election time-out"},
 			&cli.Float64Flag{Name: "drift", Usage: "bound on the relative rate of two clocks that a lease assumes"},
 			&cli.IntFlag{Name: "snapshot", Usage: "applied `entries` between two snapshots"},
+			&cli.BoolFlag{Name: "record", Usage: "record all input in <dir>/record/<life>.rec, to be replayed by assize node replay"},
 			&cli.BoolFlag{Name: "orphan", Value: true, Usage: "end when standard input ends, as it does when the parent has died; =false for a node started by hand"},
 			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile to `file`"},
 		},
-		Action: runNode,
+		Action:      runNode,
+		Subcommands: []*cli.Command{replayCommand()},
 	}
 }
 
@@ -75,6 +77,14 @@ func runNode(c *cli.Context) error {
 
 // nodeConfig is what the flags say.
 func nodeConfig(c *cli.Context) (daemon.Config, error) {
+	if c.Args().Present() {
+		return daemon.Config{}, usage("node takes no arguments but replay, got %q", c.Args().First())
+	}
+	for _, name := range []string{"id", "dir", "peer", "client"} {
+		if !c.IsSet(name) {
+			return daemon.Config{}, usage("--%s is missing; see assize node --help", name)
+		}
+	}
 	target, ok := targets.Find(c.String("target"))
 	if !ok {
 		return daemon.Config{}, usage("target %q is not known; targets are %s", c.String("target"), strings.Join(targets.Names(), ", "))
@@ -113,6 +123,7 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 			Settings: cluster.Settings{
 				Target: target.Name, Read: c.String("read"), Flaw: c.String("flaw"), Heartbeat: c.Duration("heartbeat"),
 				Election: c.Duration("election"), Drift: c.Float64("drift"), Snapshot: c.Int("snapshot"),
+				Record: c.Bool("record"),
 			},
 		},
 		Voters: voters, New: target.New, Options: options, Log: c.App.ErrWriter, Front: etcd.Serve,

@@ -36,6 +36,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "clients", Value: "10", Usage: "`number` of clients"},
 		&cli.StringFlag{Name: "read", Usage: "`mode`: what a linearizable read rests on; see assize list", DefaultText: "the target's first"},
 		&cli.StringFlag{Name: "flaw", Usage: "planted `flaw`; see assize list"},
+		&cli.BoolFlag{Name: "record", Usage: "every node records its input: see assize node replay"},
 		&cli.StringFlag{Name: "seed", Usage: "`number` that everything is drawn from", DefaultText: "random"},
 		&cli.StringFlag{Name: "seeds", Usage: "run the simulator on the seeds `A:B`, both included, on all cores"},
 		&cli.StringFlag{Name: "strategy", Value: harness.Pinned, Usage: "how clients choose a node: " + strings.Join(harness.Strategies, ", ")},
@@ -121,7 +122,8 @@ func readPlan(name string) (harness.Plan, error) {
 func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 	p := harness.Plan{
 		Target: c.String("target"), Cluster: c.String("cluster"), Workload: c.String("workload"), Strategy: c.String("strategy"),
-		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Seed: seed,
+		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"),
+		Seed: seed,
 	}
 	switch names := c.String("nemesis"); names {
 	case "none", "":
@@ -175,9 +177,13 @@ func validate(p harness.Plan) error {
 	if len(p.Nemesis) == 1 {
 		nemeses = append([]string{allNemeses, "none"}, nemeses...)
 	}
-	return p.Validate(harness.Allowed{
+	err := p.Validate(harness.Allowed{
 		Targets: targets.Names(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),
 	})
+	if err == nil && p.Record && p.Cluster == simKind {
+		err = &harness.FieldError{Field: "record", Reason: "only nodes that are processes record; in the simulator the seed repeats all of a run"}
+	}
+	return err
 }
 
 func number(c *cli.Context, name string, into *int) error {

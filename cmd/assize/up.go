@@ -21,6 +21,7 @@ func upCommand() *cli.Command {
 			&cli.StringFlag{Name: "nodes", Value: "3", Usage: "`number` of nodes"},
 			&cli.StringFlag{Name: "read", Usage: "`mode`: what a linearizable read rests on", DefaultText: "the target's first"},
 			&cli.StringFlag{Name: "flaw", Usage: "planted `flaw`"},
+			&cli.BoolFlag{Name: "record", Usage: "every node records its input, below --out: see assize node replay"},
 			&cli.StringFlag{Name: "out", Usage: "`DIR` for the nodes' data and logs", DefaultText: "a temporary one"},
 		},
 		Action: up,
@@ -31,7 +32,7 @@ func up(c *cli.Context) error {
 	if c.Args().Present() {
 		return usage("up takes no arguments, got %q", c.Args().First())
 	}
-	p := harness.Plan{Target: c.String("target"), Cluster: autoKind, Read: c.String("read"), Flaw: c.String("flaw")}
+	p := harness.Plan{Target: c.String("target"), Cluster: autoKind, Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record")}
 	if err := number(c, "nodes", &p.Nodes); err != nil {
 		return wrong{err}
 	}
@@ -40,6 +41,9 @@ func up(c *cli.Context) error {
 		return usage("--%w", err)
 	}
 	dir := c.String("out")
+	if p.Record && dir == "" {
+		return usage("--record needs --out: what is recorded in a temporary directory is gone with it")
+	}
 	if dir == "" {
 		made, err := os.MkdirTemp("", "assize-up-")
 		if err != nil {
