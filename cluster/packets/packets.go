@@ -33,8 +33,11 @@ type Set struct {
 
 // Count is what has been done to the packets to one peer since the Set was applied.
 type Count struct {
-	To                     netip.Addr `json:"to"`
-	Held, Lost, Duplicated uint64
+	To         netip.Addr `json:"to"`
+	Held       uint64     `json:"held,omitempty"`       // delayed
+	Lost       uint64     `json:"lost,omitempty"`       // by chance
+	Duplicated uint64     `json:"duplicated,omitempty"` // sent twice
+	Cut        uint64     `json:"cut,omitempty"`        // dropped since the peer is cut off, whichever way they travelled
 }
 
 // Abilities of this kernel and process: why something cannot be done (empty: it can), and by what means delays come about.
