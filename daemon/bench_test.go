@@ -10,11 +10,24 @@ import (
 	"assize/machine"
 )
 
-// BenchmarkThreeToys is what host, disk and links cost without a protocol and a front end: three nodes in one process, each request on two disks.
+// BenchmarkThreeToys is what host, disk and links cost without a protocol and a front end: three nodes in one process, each request on two disks, and
+// what it costs that they record.
 func BenchmarkThreeToys(b *testing.B) {
-	for _, clients := range []int{1, 50} {
-		b.Run(fmt.Sprintf("%d clients", clients), func(b *testing.B) {
+	for _, c := range []struct {
+		clients int
+		record  bool
+	}{{1, false}, {1, true}, {50, false}, {50, true}} {
+		clients := c.clients
+		b.Run(fmt.Sprintf("%d clients, recorded=%v", clients, c.record), func(b *testing.B) {
 			p := newPack(b, 3, 0)
+			if c.record {
+				p.record = true
+				for id := 1; id <= 3; id++ {
+					p.halt(id)
+					p.start(id)
+				}
+				p.introduce()
+			}
 			h := p.hosts[1]
 			if r, err := h.Do(b.Context(), h.Connect(), put("warm")); err != nil || r.Outcome != machine.Done {
 				b.Fatal(r, err)

@@ -24,13 +24,14 @@ import (
 
 // pack is a cluster of toys in this process.
 type pack struct {
-	every int // records between two snapshots
-	t     testing.TB
-	dirs  []string // by id
-	lines []*lines
-	hosts []etcd.Host
-	stop  []context.CancelFunc
-	ended []chan error
+	every  int // records between two snapshots
+	record bool
+	t      testing.TB
+	dirs   []string // by id
+	lines  []*lines
+	hosts  []etcd.Host
+	stop   []context.CancelFunc
+	ended  []chan error
 }
 
 // lines is a node's journal, and lets a test wait for what it says.
@@ -144,7 +145,7 @@ func (p *pack) start(id int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.lines[id], p.stop[id], p.ended[id] = newLines(p.t), cancel, make(chan error, 1)
 	c := toyConfig(p.dirs[id], id, len(p.dirs)-1)
-	c.New = newToy(p.every)
+	c.New, c.Node.Record = newToy(p.every), p.record
 	c.Log = p.lines[id]
 	hosts := make(chan etcd.Host, 1)
 	c.Front = func(l net.Listener, h etcd.Host) error {

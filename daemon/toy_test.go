@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"maps"
 	"slices"
 
 	"assize/machine"
@@ -91,7 +92,7 @@ func (m *toy) Step(e machine.Event) (out machine.Effects) {
 	case e.Message == nil:
 		// What was lost is sent again.
 		if m.ticks++; m.ticks%10 == 0 {
-			for body := range m.open {
+			for _, body := range slices.Sorted(maps.Keys(m.open)) {
 				m.spread(body, &out)
 			}
 		}
@@ -117,7 +118,7 @@ func (m *toy) log(body string, out *machine.Effects) {
 	}
 	if m.every > 0 && len(m.seen)%m.every == 0 {
 		out.Snapshot = []byte{}
-		for s := range m.seen {
+		for _, s := range slices.Sorted(maps.Keys(m.seen)) {
 			out.Snapshot = binary.LittleEndian.AppendUint32(out.Snapshot, uint32(len(s)))
 			out.Snapshot = append(out.Snapshot, s...)
 		}

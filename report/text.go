@@ -28,6 +28,9 @@ func Text(v Verdict, dir string) string {
 	if dir != "" {
 		fmt.Fprintf(&b, "replay  assize run --plan %s\n", shell(filepath.Join(dir, "plan.json")))
 		fmt.Fprintf(&b, "check   assize check %s\n", shell(dir))
+		if v.Plan.Record {
+			fmt.Fprintf(&b, "nodes   assize node replay %s\n", shell(dir))
+		}
 	}
 	return b.String()
 }

@@ -81,14 +81,15 @@ func lifeOf(path string) int {
 	return n
 }
 
-// replayAll prints what comes of each. The worst decides the exit status: a difference, then damage, then what is no recording.
+// replayAll prints what comes of each. The worst decides the exit status: a difference, then damage, then what is no recording. A life that was
+// over before anything came of it has nothing to compare; alone it proves nothing.
 func replayAll(c *cli.Context, names []string) error {
 	own := daemon.ThisBuild()
-	var equal, differ, damaged int
+	var equal, differ, damaged, bare int
 	var foreign error
 	for _, name := range names {
 		fmt.Fprintln(c.App.Writer, name)
-		same, err := replayFile(c.App.Writer, name, own)
+		replay, err := replayFile(c.App.Writer, name, own)
 		switch {
 		case errors.Is(err, daemon.ErrNoRecording):
 			fmt.Fprintf(c.App.Writer, "  %v\n", err)
@@ -96,10 +97,12 @@ func replayAll(c *cli.Context, names []string) error {
 		case err != nil:
 			fmt.Fprintf(c.App.Writer, "  DAMAGED  %v\n", err)
 			damaged++
-		case same:
-			equal++
-		default:
+		case replay.Difference != nil:
 			differ++
+		case replay.Compared == 0:
+			bare++
+		default:
+			equal++
 		}
 	}
 	if len(names) > 1 {
@@ -108,21 +111,21 @@ func replayAll(c *cli.Context, names []string) error {
 	switch {
 	case differ > 0:
 		return status(exitInvalid)
-	case damaged > 0:
+	case damaged > 0, bare > 0 && equal == 0:
 		return status(exitUnknown)
 	}
 	return foreign
 }
 
-func replayFile(w io.Writer, name string, own daemon.Build) (same bool, err error) {
+func replayFile(w io.Writer, name string, own daemon.Build) (replay daemon.Replay, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return false, err
+		return replay, err
 	}
 	defer f.Close()
 	r, err := daemon.OpenRecording(f)
 	if err != nil {
-		return false, err
+		return replay, err
 	}
 	fmt.Fprintf(w, "  n%d, life %d, %s, recorded by %s\n", r.Config.ID, r.Life, r.Target, r.Build)
 	if r.Build != own {
@@ -130,18 +133,15 @@ func replayFile(w io.Writer, name string, own daemon.Build) (same bool, err erro
 	}
 	t, known := targets.Find(r.Target)
 	if !known {
-		return false, fmt.Errorf("there is no target %q here; targets are %s", r.Target, strings.Join(targets.Names(), ", "))
+		return replay, fmt.Errorf("there is no target %q here; targets are %s", r.Target, strings.Join(targets.Names(), ", "))
 	}
-	replay, err := r.Replay(t.New)
-	tell(w, replay)
-	if err != nil {
-		return false, err
-	}
-	return replay.Difference == nil, nil
+	replay, err = r.Replay(t.New)
+	tell(w, replay, err == nil)
+	return replay, err
 }
 
-// tell prints what was replayed.
-func tell(w io.Writer, r daemon.Replay) {
+// tell prints what was replayed; whole: to the recording's end.
+func tell(w io.Writer, r daemon.Replay, whole bool) {
 	e := r.Events
 	fmt.Fprintf(w, "  %d batches of %d events: %d ticks, %d messages, %d requests, %d ends of connections\n",
 		r.Batches, e.Total(), e.Ticks, e.Messages, e.Requests, e.Gone)
@@ -150,6 +150,14 @@ func tell(w io.Writer, r daemon.Replay) {
 	}
 	if d := r.Difference; d != nil {
 		tellDifference(w, d)
+		return
+	}
+	if !whole {
+		fmt.Fprintf(w, "  up to there: %d effects, hash equal\n", r.Effects)
+		return
+	}
+	if r.Compared == 0 {
+		fmt.Fprintln(w, "  ends before anything came of it, as after a kill: nothing was compared")
 		return
 	}
 	switch r.End {

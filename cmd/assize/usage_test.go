@@ -30,6 +30,7 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		return path
 	}
 	torn, unknown, bad := file("torn.json", "{\n\"nodes\": 5,\n"), file("unknown.json", "{\"nodez\": 5}"), file("bad.json", "{\n\"nodes\": 500}")
+	recorded := file("recorded.json", "{\n\"cluster\": \"sim\",\n\"record\": true}")
 	held := filepath.Join(dir, "held")
 	if err := os.Mkdir(held, 0o777); err != nil {
 		t.Fatal(err)
@@ -62,6 +63,17 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"run --plan " + dir + "/none", `--plan: open `},
 		{"run --expect R1", `--expect: "R1" is not a claim and what it expects, such as R1=violated or R2=holds`},
 		{"run --cluster sim --out " + held, `--out: ` + held + ` already holds a run`},
+		{"run --cluster sim --record", `--record: only nodes that are processes record; in the simulator the seed repeats all of a run`},
+		{"run --seeds 1:2 --record", `--record: only nodes that are processes record`},
+		{"run --plan " + recorded, recorded + `:3: record: only nodes that are processes record`},
+		{"run --plan " + recorded + " --record", `--record cannot be combined with --plan`},
+		{"up --record", `--record needs --out: what is recorded in a temporary directory is gone with it`},
+		{"node replay", `node replay needs recordings, or directories of them such as a run's`},
+		{"node replay " + dir + "/none", `stat ` + dir + `/none: no such file`},
+		{"node replay " + held, `below ` + held + ` there is no *.rec; nodes record with --record`},
+		{"node replay --frob", `flag provided but not defined: -frob; see assize node replay --help`},
+		{"node frob", `node takes no arguments but replay, got "frob"`},
+		{"node --id 1 --dir d --peer p", `--client is missing; see assize node --help`},
 		{"run more", `run takes no arguments, got "more"`},
 		{"run --frob", "flag provided but not defined: -frob; see assize run --help"},
 		{"check", "check takes one argument, the run's directory; got 0"},
