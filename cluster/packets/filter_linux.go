@@ -1,26 +1,177 @@
 package packets
 
-import "errors"
-
-var errUnwritten = errors.New("not written yet")
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"sync"
+)
 
 // Filter is what this process has done to the packets of its network namespace. It is safe for concurrent use.
-type Filter struct{}
+type Filter struct {
+	table  string
+	kernel *kernel
+	major  uint16 // of queueing disciplines
+	number uint16 // of the relay's queue; at the next nobody ever listens
+	mark   uint32 // of packets that the relay sends
 
-// Probe tries what this kernel lets this process do. It leaves nothing behind.
-func Probe() Abilities { return Abilities{Means: "none"} }
+	mu      sync.Mutex
+	closed  bool
+	applied *ruleset
+	opened  []lane
+	relay   *relay
+}
+
+var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 
 // Open prepares a filter whose rules live in the table named, which must be the caller's alone. Nothing is changed before the first Apply.
-func Open(table string) (*Filter, error) { return nil, errUnwritten }
+func Open(table string) (*Filter, error) {
+	if !tableName.MatchString(table) {
+		return nil, fmt.Errorf("table %q: letters, digits and _ make a name", table)
+	}
+	k := probe()
+	if k.drop != nil {
+		return nil, fmt.Errorf("nftables: %w", k.drop)
+	}
+	major := majorOf(table)
+	return &Filter{table: table, kernel: k, major: major, number: 0x8000 | major<<1, mark: 0xa5512e<<8 | uint32(major&0xff)}, nil
+}
 
 // Apply replaces what was applied before, all rules in one transaction. After an error what was applied before is still there.
-func (f *Filter) Apply(s Set) error { return errUnwritten }
+//
+// What is dropped as it leaves vanishes without the sender's notice, if Abilities does not say otherwise. A packet as the rules see it may be a
+// train of segments of one connection, of up to 64 kB, as it is for the kernel; delays and duplicates concern single segments.
+func (f *Filter) Apply(s Set) error {
+	s, err := s.clean()
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return errors.New("the filter is closed")
+	}
+	if err := f.kernel.can(s); err != nil {
+		return err
+	}
+	lanes, err := f.lanes(s)
+	if err != nil {
+		return err
+	}
+	flows, relayed := f.flows(s)
+	fresh := relayed && f.relay == nil
+	if fresh {
+		if f.relay, err = newRelay(f.number, f.mark); err != nil {
+			return fmt.Errorf("relay: %w", err)
+		}
+		f.number = f.relay.number
+	}
+	var before map[target]*flow
+	if f.relay != nil {
+		before = f.relay.swap(flows)
+	}
+	rules := f.rules(s)
+	if err = f.open(lanes); err == nil {
+		if err = commit(f.table, rules); err != nil {
+			err = fmt.Errorf("nftables: %w", err)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, f.takeBack(lanes, before, fresh))
+	}
+	opened := f.opened
+	f.applied, f.opened = rules, lanes
+	if f.relay != nil {
+		f.relay.release()
+	}
+	return f.shut(opened, lanes)
+}
+
+// takeBack restores what an Apply that has failed had changed.
+func (f *Filter) takeBack(lanes []lane, flows map[target]*flow, fresh bool) error {
+	if fresh {
+		f.relay.close()
+		f.relay = nil
+	} else if f.relay != nil {
+		f.relay.swap(flows)
+	}
+	return errors.Join(f.open(f.opened), f.shut(lanes, f.opened))
+}
+
+func (f *Filter) flows(s Set) (flows map[target]*flow, relayed bool) {
+	flows = make(map[target]*flow)
+	for _, shaped := range s.Shaped {
+		if !f.kernel.way(shaped.Shape).relay {
+			continue
+		}
+		for _, t := range shaped.To.targets() {
+			flows[t] = &flow{key: t, shape: shaped.Shape}
+		}
+	}
+	return flows, len(flows) > 0
+}
 
 // Counts tells what has been done since the last Apply, one Count for each peer that is cut or shaped, in the order of addresses.
-func (f *Filter) Counts() ([]Count, error) { return nil, errUnwritten }
+func (f *Filter) Counts() ([]Count, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.applied == nil {
+		return nil, nil
+	}
+	counts := make(map[netip.Addr]*Count)
+	for _, c := range f.applied.counters {
+		counts[c.peer] = &Count{To: c.peer}
+	}
+	if err := f.applied.tally(counts); err != nil {
+		return nil, fmt.Errorf("counters: %w", err)
+	}
+	if f.relay != nil {
+		if err := f.relay.tally(counts); err != nil {
+			return nil, err
+		}
+	}
+	var all []Count
+	for _, c := range counts {
+		all = append(all, *c)
+	}
+	slices.SortFunc(all, func(a, b Count) int { return a.To.Compare(b.To) })
+	return all, nil
+}
 
 // Close heals: it removes all rules and queues of this filter, and lets what is held go. It may be called again.
-func (f *Filter) Close() error { return nil }
+func (f *Filter) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil
+	}
+	if err := commit(f.table, nil); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	f.applied = nil
+	if f.relay != nil {
+		f.relay.close()
+		f.relay = nil
+	}
+	if err := f.shut(f.opened, nil); err != nil {
+		return err
+	}
+	f.opened, f.closed = nil, true
+	return nil
+}
 
 // Sweep removes what a killed process has left behind in the table named, which may be nothing.
-func Sweep(table string) error { return errUnwritten }
+func Sweep(table string) error {
+	if !tableName.MatchString(table) {
+		return fmt.Errorf("table %q: letters, digits and _ make a name", table)
+	}
+	if err := commit(table, nil); err != nil {
+		return fmt.Errorf("sweep: nftables: %w", err)
+	}
+	if err := sweepRoots(majorOf(table)); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	return nil
+}
