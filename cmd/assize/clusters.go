@@ -23,13 +23,11 @@ type kind struct {
 
 var kinds = []kind{
 	{"sim", "in virtual time, in this process, from one seed: the same plan gives the same history to the byte", openSim},
-	{"local", "every node a process on this machine, links through relays", openLocal},
+	{localKind, "every node a process on this machine, links through relays", openLocal},
+	{dockerKind, "every node a container with a network of its own; faults come as packets, from within", openDocker},
 }
 
-const (
-	autoKind = "local"
-	simKind  = "sim"
-)
+const simKind = "sim"
 
 func kindNames() (names []string) {
 	for _, k := range kinds {
@@ -53,15 +51,20 @@ func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string) (clu
 func openLocal(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
 	c, err := local.New(ctx, local.Config{
 		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed,
-		Settings: cluster.Settings{
-			Target: t.Name, Read: p.Read, Flaw: p.Flaw, Heartbeat: p.Heartbeat, Election: p.Election, Drift: t.Defaults.Drift,
-			Snapshot: p.Weather.Snapshot, Record: p.Record,
-		},
+		Settings: settings(t, p),
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	return c, func(run func()) error { run(); return nil }, nil
+}
+
+// settings of the nodes.
+func settings(t targets.Target, p harness.Plan) cluster.Settings {
+	return cluster.Settings{
+		Target: t.Name, Read: p.Read, Flaw: p.Flaw, Heartbeat: p.Heartbeat, Election: p.Election, Drift: t.Defaults.Drift,
+		Snapshot: p.Weather.Snapshot, Record: p.Record,
+	}
 }
 
 func open(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 func TestLocalRunEndsValid(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	status, stdout, stderr := call(t, "run", "--nodes", "3", "--time", "5s", "--out", dir)
+	status, stdout, stderr := call(t, "run", "--cluster", "local", "--nodes", "3", "--time", "5s", "--out", dir)
 	if status != exitValid || !strings.HasPrefix(stdout, "VALID  linearizable: raft, local, register, 5 s, seed ") {
 		t.Fatalf("exit %d\n%s%s", status, stdout, stderr)
 	}
@@ -42,7 +42,7 @@ func TestLocalRunEndsValid(t *testing.T) {
 func controller(t *testing.T) (cmd *exec.Cmd, dir string, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "run")
-	cmd = exec.Command(os.Args[0], "run", "--nodes", "3", "--time", "10m", "--out", dir)
+	cmd = exec.Command(os.Args[0], "run", "--cluster", "local", "--nodes", "3", "--time", "10m", "--out", dir)
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {

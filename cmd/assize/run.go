@@ -27,7 +27,7 @@ const defaultNemeses = "kill,pause,partition"
 func planFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "target", Value: "raft", Usage: "system under test: " + strings.Join(targets.Names(), ", ")},
-		&cli.StringFlag{Name: "cluster", Value: "auto", Usage: "where it runs: auto (" + autoKind + "), " + strings.Join(kindNames(), ", ")},
+		&cli.StringFlag{Name: "cluster", Value: autoKind, Usage: "where it runs: auto (docker where an engine answers, else local), " + strings.Join(kindNames(), ", ")},
 		&cli.StringFlag{Name: "nodes", Usage: "`number` of nodes", DefaultText: "5"},
 		&cli.StringFlag{Name: "workload", Value: "register", Usage: "what clients do: " + strings.Join(workloadNames(), ", ")},
 		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all, none, " + strings.Join(nemesisNames(), ", ")},
@@ -136,11 +136,12 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 	if err != nil {
 		return p, wrong{err}
 	}
-	switch known := append([]string{"auto"}, kindNames()...); {
-	case p.Cluster == "auto" && c.IsSet("seeds"):
-		p.Cluster = simKind
-	case p.Cluster == "auto":
-		p.Cluster = autoKind
+	auto := p.Cluster == autoKind
+	switch known := append([]string{autoKind}, kindNames()...); {
+	case auto && c.IsSet("seeds"):
+		p.Cluster, auto = simKind, false
+	case auto:
+		p.Cluster = localKind // until all else is known to be right
 	case !slices.Contains(known, p.Cluster):
 		return p, usage("--cluster: unknown value %q; allowed are %s", p.Cluster, strings.Join(known, ", "))
 	}
@@ -148,6 +149,9 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 	var field *harness.FieldError
 	if err := validate(p); errors.As(err, &field) {
 		return p, usage("--%s: %s", field.Field, field.Reason)
+	}
+	if auto {
+		p.Cluster = choose(c.Context, c.App.ErrWriter)
 	}
 	return p, nil
 }

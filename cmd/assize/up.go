@@ -32,7 +32,7 @@ func up(c *cli.Context) error {
 	if c.Args().Present() {
 		return usage("up takes no arguments, got %q", c.Args().First())
 	}
-	p := harness.Plan{Target: c.String("target"), Cluster: autoKind, Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record")}
+	p := harness.Plan{Target: c.String("target"), Cluster: localKind, Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record")}
 	if err := number(c, "nodes", &p.Nodes); err != nil {
 		return wrong{err}
 	}

@@ -1,0 +1,324 @@
+package docker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	dockernet "github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/go-connections/nat"
+
+	"assize/cluster"
+	"assize/cluster/agent"
+	"assize/cluster/fleet"
+)
+
+// place is one node's container, through all its lives and all of the server's.
+type place struct {
+	of      *Cluster
+	node    *fleet.Node
+	id      string // of the container
+	address netip.Addr
+
+	op sync.Mutex // held by whoever starts, kills, freezes or thaws the container or the server
+
+	mu        sync.Mutex
+	client    string // where clients reach it
+	box       *box   // nil while the container is down
+	life      *life  // of the server; nil before the first
+	peers     []byte // peers.json
+	skew      cluster.Skew
+	skewedAt  time.Time
+	paused    bool
+	frozen    bool
+	closed    bool // it will not be started again
+	stalePeer bool // the agent has not been told of the newest peers, packets or skew
+	staleSet  bool
+	staleSkew bool
+}
+
+// box is one life of the container.
+type box struct {
+	remote *agent.Remote
+	heard  <-chan struct{} // closed when all that it printed has been read
+}
+
+// life of the server, within its container's.
+type life struct {
+	box    *box
+	number uint64 // as the agent counts; 0: not known yet
+	done   chan struct{}
+	end    string
+}
+
+// Done and Ending are fleet.Life's.
+func (l *life) Done() <-chan struct{} { return l.done }
+func (l *life) Ending() string        { return l.end }
+
+func (l *life) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Make creates a node's volume and container, and starts the container; its agent holds the server back.
+func (c *Cluster) Make(ctx context.Context, n *fleet.Node) (fleet.Place, error) {
+	address, err := c.network.address(n.ID)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{of: c, node: n, address: address, client: netip.AddrPortFrom(address, clientPort).String()}
+	ctx, cancel := context.WithTimeout(ctx, engineBound+bootBound)
+	defer cancel()
+	if err := p.create(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.places[n.Name] = p
+	c.mu.Unlock()
+	p.op.Lock()
+	defer p.op.Unlock()
+	return p, p.boot(ctx)
+}
+
+// create the container and its volume.
+func (p *place) create(ctx context.Context) error {
+	c := p.of
+	name := "assize-" + c.run + "-" + p.node.Name
+	marks := labels(c.run)
+	marks[labelNode] = p.node.Name
+	if _, err := c.engine.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: marks}); err != nil {
+		return fmt.Errorf("make a volume: %w", err)
+	}
+	config := &container.Config{
+		Image: c.image, Hostname: p.node.Name, Labels: marks,
+		Cmd: []string{"agent", "--dir", dataDir, "--grace", c.config.Grace.String(), "--hold", "--table", "assize_" + c.run},
+	}
+	host := &container.HostConfig{
+		Binds:     []string{name + ":" + dataDir},
+		CapAdd:    []string{"NET_ADMIN", "NET_RAW", "SYS_PTRACE"},
+		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "64m", "max-file": "1"}},
+	}
+	if !c.direct {
+		port := nat.Port(strconv.Itoa(clientPort) + "/tcp")
+		config.ExposedPorts = nat.PortSet{port: {}}
+		host.PortBindings = nat.PortMap{port: {{HostIP: c.publishAt()}}}
+	}
+	made, err := c.engine.ContainerCreate(ctx, config, host, &dockernet.NetworkingConfig{
+		EndpointsConfig: map[string]*dockernet.EndpointSettings{
+			"assize-" + c.run: {IPAMConfig: &dockernet.EndpointIPAMConfig{IPv4Address: p.address.String()}},
+		},
+	}, nil, name)
+	if err != nil {
+		return fmt.Errorf("make a container: %w", err)
+	}
+	p.id = made.ID
+	return nil
+}
+
+// publishAt is the address of the engine's machine at which ports are published: to this machine alone where the engine is here.
+func (c *Cluster) publishAt() string {
+	if c.about.Host == "127.0.0.1" {
+		return "127.0.0.1"
+	}
+	return "0.0.0.0"
+}
+
+// boot starts the container where it is down, opens a session with its agent and tells that what is in force. Under op.
+func (p *place) boot(ctx context.Context) error {
+	p.mu.Lock()
+	up := p.box != nil
+	p.mu.Unlock()
+	if up {
+		return nil
+	}
+	engine := p.of.engine
+	heard, err := listen(context.WithoutCancel(ctx), engine, p.id, p.node.Log)
+	if err != nil {
+		return err
+	}
+	if err := engine.ContainerStart(ctx, p.id, container.StartOptions{}); err != nil {
+		return fmt.Errorf("start its container: %w", err)
+	}
+	b := &box{heard: heard}
+	remote, state, err := p.converse(ctx, b)
+	if err != nil {
+		return err
+	}
+	p.of.learn(state)
+	if !p.of.direct {
+		if err := p.findPort(ctx); err != nil {
+			return err
+		}
+	}
+	b.remote = remote
+	p.mu.Lock()
+	p.box, p.paused, p.frozen = b, false, false
+	p.stalePeer, p.staleSet, p.staleSkew = p.peers != nil, true, true
+	p.mu.Unlock()
+	go p.watch(b)
+	return p.freshen(ctx)
+}
+
+func (p *place) converse(ctx context.Context, b *box) (*agent.Remote, agent.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, bootBound)
+	defer cancel()
+	return converse(ctx, p.of.engine, p.id, func(e agent.Event) {
+		if e.Ended != nil {
+			p.ended(b, *e.Ended)
+		}
+	})
+}
+
+// findPort asks for the published port: a container has another after each start.
+func (p *place) findPort(ctx context.Context) error {
+	c, err := p.of.engine.ContainerInspect(ctx, p.id)
+	if err != nil {
+		return fmt.Errorf("ask for its port: %w", err)
+	}
+	for _, b := range c.NetworkSettings.Ports[nat.Port(strconv.Itoa(clientPort)+"/tcp")] {
+		p.mu.Lock()
+		p.client = net.JoinHostPort(p.of.about.Host, b.HostPort)
+		p.mu.Unlock()
+		return nil
+	}
+	return errors.New("the engine has published no port")
+}
+
+// watch waits for the end of the session: of the container, most probably.
+func (p *place) watch(b *box) {
+	<-b.remote.Done()
+	p.mu.Lock()
+	expected := p.box != b
+	p.mu.Unlock()
+	if expected {
+		return
+	}
+	p.op.Lock()
+	defer p.op.Unlock()
+	p.mu.Lock()
+	expected = p.box != b || p.closed
+	p.mu.Unlock()
+	if expected {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), engineBound)
+	defer cancel()
+	c, err := p.of.engine.ContainerInspect(ctx, p.id)
+	if err == nil && c.State != nil && c.State.Running {
+		if remote, _, err := p.converse(ctx, b); err == nil {
+			p.mu.Lock()
+			b.remote = remote
+			p.mu.Unlock()
+			go p.watch(b)
+			return
+		}
+	}
+	end := "its container, for which nobody has a word"
+	if err == nil && c.State != nil {
+		end = fmt.Sprintf("its container's exit status %d (out of memory: %v)", c.State.ExitCode, c.State.OOMKilled)
+	}
+	if p.lost(b, end) {
+		p.of.Died(p.node, end)
+	}
+}
+
+// lost takes note that the container is down, and with it the server; true where that ran.
+func (p *place) lost(b *box, end string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.box == b {
+		p.box = nil
+	}
+	p.paused, p.frozen = false, false
+	if l := p.life; l != nil && l.box == b && !l.over() {
+		l.end = end
+		close(l.done)
+		return true
+	}
+	return false
+}
+
+// ended takes note of the end of a life, which the agent tells once.
+func (p *place) ended(b *box, e agent.End) {
+	p.node.Log.Line("harness: ended with " + e.Status)
+	p.mu.Lock()
+	l := p.life
+	own := l != nil && l.box == b && (l.number == e.Life || l.number == 0) && !l.over()
+	if own {
+		p.paused = false
+		l.end = e.Status
+	}
+	p.mu.Unlock()
+	if !e.Killed || !e.Asked {
+		p.of.Died(p.node, e.Status)
+	}
+	if own {
+		close(l.done)
+	}
+}
+
+// Listen: in its container a node has all addresses for itself.
+func (p *place) Listen() (dir, peer, client string) {
+	return dataDir, net.JoinHostPort("0.0.0.0", strconv.Itoa(peerPort)), net.JoinHostPort("0.0.0.0", strconv.Itoa(clientPort))
+}
+
+// Addresses of the container, or the published one for clients.
+func (p *place) Addresses() (peer, client string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return netip.AddrPortFrom(p.address, peerPort).String(), p.client
+}
+
+// Tell has the agent replace peers.json; one that cannot be told now will be.
+func (p *place) Tell(ctx context.Context, peers map[string]string) error {
+	b, err := json.Marshal(peers)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.peers, p.stalePeer = append(b, '\n'), true
+	p.mu.Unlock()
+	return p.freshen(ctx)
+}
+
+// Moved: a container's ports are nobody else's.
+func (p *place) Moved() (bool, error) { return false, nil }
+
+// Answering is what is believed: the server runs, in a container that is not frozen, and has not been stopped.
+func (p *place) Answering() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.box != nil && !p.frozen && !p.paused && p.life != nil && !p.life.over()
+}
+
+// Down tells what the engine has said of the container, and where connections end at a proxy of the engine's what the agent says of the server.
+func (p *place) Down(ctx context.Context) bool {
+	p.mu.Lock()
+	b, frozen := p.box, p.frozen
+	p.mu.Unlock()
+	if b == nil || frozen || p.of.direct {
+		return b == nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fleet.Silence)
+	defer cancel()
+	state, err := p.remoteOf(b).State(ctx)
+	return err == nil && !state.Running
+}
+
+func (p *place) remoteOf(b *box) *agent.Remote {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return b.remote
+}

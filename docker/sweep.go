@@ -1,0 +1,172 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	dockernet "github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+)
+
+// Swept is what has been removed, in names.
+type Swept struct {
+	Containers, Volumes, Networks, Images []string
+	Living                                []string // runs that were left alone, since their controllers may be at work
+}
+
+// Clean removes what runs have left behind: those whose controllers were of this machine and live no more or, with all, everything that carries our
+// labels, of whomever. images removes the nodes' images, too, where no container uses them.
+func Clean(ctx context.Context, all, images bool) (Swept, error) {
+	engine, _, err := connect(ctx)
+	if err != nil {
+		return Swept{}, err
+	}
+	defer engine.Close()
+	swept, err := sweep(ctx, engine, all)
+	if err != nil || !images {
+		return swept, err
+	}
+	list, err := engine.ImageList(ctx, image.ListOptions{Filters: labelled(labelImage)})
+	if err != nil {
+		return swept, fmt.Errorf("list images: %w", err)
+	}
+	for _, i := range list {
+		if _, e := engine.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true, PruneChildren: true}); cerrdefs.IsConflict(e) {
+			continue // a container that was left alone uses it
+		} else if e != nil && !cerrdefs.IsNotFound(e) {
+			err = errors.Join(err, e)
+			continue
+		}
+		swept.Images = append(swept.Images, strings.Join(i.RepoTags, " "))
+	}
+	return swept, err
+}
+
+func labelled(what string) filters.Args { return filters.NewArgs(filters.Arg("label", what)) }
+
+// sweep removes the runs whose controllers are dead, or all.
+func sweep(ctx context.Context, engine *client.Client, all bool) (swept Swept, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*engineBound)
+	defer cancel()
+	runs, err := runsOf(ctx, engine)
+	if err != nil {
+		return swept, err
+	}
+	for _, r := range runs {
+		who, bad := parseController(r.controller)
+		if !all && (bad != nil || !who.dead()) {
+			swept.Living = append(swept.Living, r.name)
+			continue
+		}
+		removed, e := removeAll(ctx, engine, r.name)
+		err = errors.Join(err, e)
+		swept.Containers = append(swept.Containers, removed.Containers...)
+		swept.Volumes = append(swept.Volumes, removed.Volumes...)
+		swept.Networks = append(swept.Networks, removed.Networks...)
+	}
+	return swept, err
+}
+
+type labelledRun struct{ name, controller string }
+
+// runsOf lists the runs of which anything is left.
+func runsOf(ctx context.Context, engine *client.Client) (runs []labelledRun, err error) {
+	add := func(l map[string]string) {
+		r := labelledRun{l[labelRun], l[labelController]}
+		if r.name != "" && !slices.ContainsFunc(runs, func(o labelledRun) bool { return o.name == r.name }) {
+			runs = append(runs, r)
+		}
+	}
+	containers, err := engine.ContainerList(ctx, container.ListOptions{All: true, Filters: labelled(labelRun)})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	for _, c := range containers {
+		add(c.Labels)
+	}
+	volumes, err := engine.VolumeList(ctx, volume.ListOptions{Filters: labelled(labelRun)})
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	for _, v := range volumes.Volumes {
+		add(v.Labels)
+	}
+	networks, err := engine.NetworkList(ctx, dockernet.ListOptions{Filters: labelled(labelRun)})
+	if err != nil {
+		return nil, fmt.Errorf("list networks: %w", err)
+	}
+	for _, n := range networks {
+		add(n.Labels)
+	}
+	return runs, nil
+}
+
+func removeRun(ctx context.Context, engine *client.Client, run string) error {
+	_, err := removeAll(ctx, engine, run)
+	return err
+}
+
+// removeAll removes whatever carries the run's label. What somebody else has removed meanwhile is gone, too.
+func removeAll(ctx context.Context, engine *client.Client, run string) (removed Swept, err error) {
+	mine := labelled(labelRun + "=" + run)
+	containers, err := engine.ContainerList(ctx, container.ListOptions{All: true, Filters: mine})
+	if err != nil {
+		return removed, fmt.Errorf("list containers: %w", err)
+	}
+	errs := make([]error, len(containers))
+	done := make(chan struct{})
+	for i, c := range containers {
+		go func() {
+			errs[i] = removeContainer(ctx, engine, c.ID)
+			done <- struct{}{}
+		}()
+		removed.Containers = append(removed.Containers, strings.TrimPrefix(strings.Join(c.Names, " "), "/"))
+	}
+	for range containers {
+		<-done
+	}
+	err = errors.Join(errs...)
+	volumes, e := engine.VolumeList(ctx, volume.ListOptions{Filters: mine})
+	err = errors.Join(err, e)
+	for _, v := range volumes.Volumes {
+		err = errors.Join(err, gone(engine.VolumeRemove(ctx, v.Name, true)))
+		removed.Volumes = append(removed.Volumes, v.Name)
+	}
+	networks, e := engine.NetworkList(ctx, dockernet.ListOptions{Filters: mine})
+	err = errors.Join(err, e)
+	for _, n := range networks {
+		err = errors.Join(err, gone(engine.NetworkRemove(ctx, n.ID)))
+		removed.Networks = append(removed.Networks, n.Name)
+	}
+	return removed, err
+}
+
+// removeContainer kills and removes, also one that is frozen, which not every engine kills.
+func removeContainer(ctx context.Context, engine *client.Client, id string) error {
+	if c, err := engine.ContainerInspect(ctx, id); err == nil && c.State != nil && c.State.Paused {
+		if err := thaw(ctx, engine, id); err != nil {
+			return err
+		}
+	}
+	err := gone(engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+	if err != nil && strings.Contains(err.Error(), "already in progress") {
+		return nil
+	}
+	return err
+}
+
+// gone is no error where there is nothing any more.
+func gone(err error) error {
+	if cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
