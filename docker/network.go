@@ -26,7 +26,7 @@ var (
 )
 
 const (
-	firstHost = 16 // of a subnet; the engine has the first few
+	firstHost = 16                    // of a subnet; the engine has the first few
 	mostHosts = 1<<12 - firstHost - 2 // the last address is for all
 )
 

@@ -213,24 +213,42 @@ func (p *place) watch(b *box) {
 	if expected {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), engineBound)
-	defer cancel()
-	c, err := p.of.engine.ContainerInspect(ctx, p.id)
-	if err == nil && c.State != nil && c.State.Running {
-		if remote, _, err := p.converse(ctx, b); err == nil {
-			p.mu.Lock()
-			b.remote = remote
-			p.mu.Unlock()
-			go p.watch(b)
-			return
-		}
+	if p.resumed(b) {
+		go p.watch(b)
+		return
 	}
-	end := "its container, for which nobody has a word"
-	if err == nil && c.State != nil {
-		end = fmt.Sprintf("its container's exit status %d (out of memory: %v)", c.State.ExitCode, c.State.OOMKilled)
-	}
+	end := p.lastWords()
 	if p.lost(b, end) {
 		p.of.Died(p.node, end)
+	}
+}
+
+// resumed tells whether only the session had ended, and there is another one now.
+func (p *place) resumed(b *box) bool {
+	remote, _, err := p.converse(context.Background(), b)
+	if err != nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.remote = remote
+	return true
+}
+
+// lastWords of the engine about a container that has ended.
+func (p *place) lastWords() string {
+	ctx, cancel := context.WithTimeout(context.Background(), bootBound)
+	defer cancel()
+	for {
+		c, err := p.of.engine.ContainerInspect(ctx, p.id)
+		if err == nil && c.State != nil && !c.State.Running {
+			return fmt.Sprintf("its container's exit status %d (out of memory: %v)", c.State.ExitCode, c.State.OOMKilled)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Sprintf("its container, of which the engine says nothing: %v", errors.Join(err, ctx.Err()))
+		}
 	}
 }
 

@@ -1,0 +1,117 @@
+package docker
+
+import (
+	"context"
+	"math/rand/v2"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	dockernet "github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+)
+
+func drawn(draw uint64) *rand.Rand { return rand.New(rand.NewPCG(draw, 1)) }
+
+// TestNothingIsLeftAndNothingElseIsTouched: the engine has others' things on it, and the host others' rules.
+func TestNothingIsLeftAndNothingElseIsTouched(t *testing.T) {
+	rules := hostRules(t)
+	c := town(t, 2, nil)
+	ctx := t.Context()
+	engine, image := c.engine, c.image
+	// Somebody else's network, volume and container, of all images with ours.
+	foreign, err := engine.NetworkCreate(ctx, "others-net", dockernet.CreateOptions{Driver: "bridge", Labels: map[string]string{"owner": "another"}})
+	must(t, err)
+	_, err = engine.VolumeCreate(ctx, volume.CreateOptions{Name: "others-volume"})
+	must(t, err)
+	theirs, err := engine.ContainerCreate(ctx, &container.Config{Image: image, Cmd: []string{"agent", "--dir", "/data", "--hold"}},
+		&container.HostConfig{NetworkMode: "others-net", Binds: []string{"others-volume:/data"}}, nil, nil, "others-container")
+	must(t, err)
+	must(t, engine.ContainerStart(ctx, theirs.ID, container.StartOptions{}))
+	t.Cleanup(func() {
+		own, _, err := connect(context.Background())
+		must(t, err)
+		defer own.Close()
+		must(t, gone(own.ContainerRemove(context.Background(), theirs.ID, container.RemoveOptions{Force: true})))
+		must(t, gone(own.NetworkRemove(context.Background(), foreign.ID)))
+		must(t, gone(own.VolumeRemove(context.Background(), "others-volume", true)))
+	})
+	living, err := sweep(ctx, engine, false)
+	if err != nil || !slices.Contains(living.Living, c.run) {
+		t.Errorf("a sweep beside a living run: %+v, %v", living, err)
+	}
+	for _, n := range c.Nodes() {
+		status(t, c, n)
+	}
+	must(t, c.Freeze(ctx, "n1"))
+	must(t, c.Crash(ctx, "n2"))
+	must(t, c.Close())
+	if n := left(t, c); n != 0 {
+		t.Errorf("something of run %s is left", c.run)
+	}
+	again, _, err := connect(ctx)
+	must(t, err)
+	defer again.Close()
+	inspected, err := again.ContainerInspect(ctx, theirs.ID)
+	if err != nil || !inspected.State.Running || len(inspected.NetworkSettings.Networks) != 1 {
+		t.Errorf("the other container: %+v, %v", inspected.State, err)
+	}
+	must(t, again.ContainerRemove(ctx, theirs.ID, container.RemoveOptions{Force: true}))
+	must(t, again.NetworkRemove(ctx, foreign.ID))
+	must(t, again.VolumeRemove(ctx, "others-volume", true))
+	if now := hostRules(t); !slices.Equal(now, rules) {
+		t.Errorf("the host's packet filter was\n%s\nand is\n%s", strings.Join(rules, "\n"), strings.Join(now, "\n"))
+	}
+}
+
+// hostRules are the host's packet filters without their counters, as far as somebody can list them.
+func hostRules(t *testing.T) (rules []string) {
+	t.Helper()
+	out, err := exec.Command("nft", "list", "ruleset").Output()
+	if err != nil {
+		t.Logf("the host's packet filter is not compared: nft list ruleset: %v", err)
+		return nil
+	}
+	for line := range strings.Lines(string(out)) {
+		rules = append(rules, counters.ReplaceAllString(strings.TrimSpace(line), ""))
+	}
+	return rules
+}
+
+var counters = regexp.MustCompile(`counter packets \d+ bytes \d+`)
+
+// TestSweepRemovesWhatTheDeadHaveLeft, and only that.
+func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
+	c := town(t, 1, nil)
+	ctx := t.Context()
+	cmd := exec.Command("true")
+	must(t, cmd.Start())
+	dead := self()
+	dead.process = processID(cmd.Process.Pid)
+	if dead.process == "" {
+		dead.process = "1-1"
+	}
+	cmd.Wait()
+	far := self()
+	far.machine, far.process = "elsewhere", "1-1"
+	for run, who := range map[string]controller{"testdead": dead, "testfar": far} {
+		marks := map[string]string{labelRun: run, labelController: who.String()}
+		_, err := c.engine.VolumeCreate(ctx, volume.CreateOptions{Name: "assize-" + run, Labels: marks})
+		must(t, err)
+		_, err = c.engine.NetworkCreate(ctx, "assize-"+run, dockernet.CreateOptions{Driver: "bridge", Labels: marks})
+		must(t, err)
+	}
+	defer removeRun(ctx, c.engine, "testfar")
+	swept, err := sweep(ctx, c.engine, false)
+	must(t, err)
+	if !slices.Contains(swept.Volumes, "assize-testdead") || !slices.Contains(swept.Networks, "assize-testdead") {
+		t.Errorf("swept %+v, want all of testdead", swept)
+	}
+	if !slices.Contains(swept.Living, "testfar") || !slices.Contains(swept.Living, c.run) || strings.Contains(strings.Join(swept.Volumes, " "), "testfar") {
+		t.Errorf("swept %+v, want neither another machine's run nor our own", swept)
+	}
+	status(t, c, "n1")
+}
