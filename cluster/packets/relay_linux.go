@@ -230,7 +230,7 @@ func (r *relay) take(packet []byte) (taken bool) {
 	if f == nil {
 		f = r.flows[target{to.address, 0}]
 	}
-	if f == nil || len(r.held) >= maxHeld || r.bytes+2*len(packet) > maxBytes {
+	if f == nil || len(r.held)+2 > maxHeld || r.bytes+2*len(packet) > maxBytes {
 		return false
 	}
 	packet = slices.Clone(packet)
