@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Filter is what this process has done to the packets of its network namespace. It is safe for concurrent use.
@@ -17,11 +19,12 @@ type Filter struct {
 	number uint16 // of the relay's queue; at the next nobody ever listens
 	mark   uint32 // of packets that the relay sends
 
-	mu      sync.Mutex
-	closed  bool
-	applied *ruleset
-	opened  []lane
-	relay   *relay
+	mu         sync.Mutex
+	closed     bool
+	generation int
+	applied    *ruleset
+	opened     []lane
+	relay      *relay
 }
 
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
@@ -74,7 +77,7 @@ func (f *Filter) Apply(s Set) error {
 	}
 	rules := f.rules(s)
 	if err = f.open(lanes); err == nil {
-		if err = commit(f.table, rules); err != nil {
+		if err = f.enforce(rules); err != nil {
 			err = fmt.Errorf("nftables: %w", err)
 		}
 	}
@@ -86,7 +89,29 @@ func (f *Filter) Apply(s Set) error {
 	if f.relay != nil {
 		f.relay.release()
 	}
-	return f.shut(opened, lanes)
+	if len(rules.counters) == 0 {
+		err = f.vanish()
+	}
+	return errors.Join(err, f.shut(opened, lanes))
+}
+
+// enforce puts the rules in force. That they do not follow on those applied may be because somebody has removed the table: then it is made anew.
+func (f *Filter) enforce(rules *ruleset) error {
+	err := rules.commit(f.applied)
+	if f.applied != nil && errors.Is(err, unix.ENOENT) {
+		err = rules.commit(nil)
+	}
+	return err
+}
+
+// vanish removes a table whose rules have gone, the relay before it: hooks that go take with them what waits for it.
+func (f *Filter) vanish() error {
+	if f.relay != nil {
+		f.relay.close()
+		f.relay = nil
+	}
+	f.applied = nil
+	return remove(f.table)
 }
 
 // takeBack restores what an Apply that has failed had changed.
@@ -147,13 +172,13 @@ func (f *Filter) Close() error {
 	if f.closed {
 		return nil
 	}
-	if err := commit(f.table, nil); err != nil {
-		return fmt.Errorf("nftables: %w", err)
+	if f.applied != nil {
+		if err := f.enforce(f.rules(Set{})); err != nil {
+			return fmt.Errorf("nftables: %w", err)
+		}
 	}
-	f.applied = nil
-	if f.relay != nil {
-		f.relay.close()
-		f.relay = nil
+	if err := f.vanish(); err != nil {
+		return fmt.Errorf("nftables: %w", err)
 	}
 	if err := f.shut(f.opened, nil); err != nil {
 		return err
@@ -167,7 +192,7 @@ func Sweep(table string) error {
 	if !tableName.MatchString(table) {
 		return fmt.Errorf("table %q: letters, digits and _ make a name", table)
 	}
-	if err := commit(table, nil); err != nil {
+	if err := remove(table); err != nil {
 		return fmt.Errorf("sweep: nftables: %w", err)
 	}
 	if err := sweepRoots(majorOf(table)); err != nil {

@@ -181,7 +181,10 @@ func (r *relay) listen(ctx context.Context) error {
 			return 1
 		}
 		var op *nl.OpError
-		if errors.As(err, &op) && (op.Timeout() || op.Temporary()) || errors.Is(err, unix.ENOBUFS) {
+		switch {
+		case errors.As(err, &op) && (op.Timeout() || op.Temporary()), errors.Is(err, unix.ENOBUFS):
+			return 0
+		case errors.Is(err, unix.ENOENT): // somebody has removed a chain, and the kernel has dropped what waited for a verdict
 			return 0
 		}
 		r.mu.Lock()
@@ -227,7 +230,7 @@ func (r *relay) take(packet []byte) (taken bool) {
 	if f == nil {
 		f = r.flows[target{to.address, 0}]
 	}
-	if f == nil || len(r.held) >= maxHeld || r.bytes+2*len(packet) > maxBytes {
+	if f == nil || len(r.held)+2 > maxHeld || r.bytes+2*len(packet) > maxBytes {
 		return false
 	}
 	packet = slices.Clone(packet)
