@@ -68,7 +68,15 @@ func (r *run) broken(n nemesis.Nemesis, f Fault) bool {
 	r.Recorder.Record(history.Op{
 		Process: history.Nemesis, Kind: history.Info, Fault: &fault, Note: fmt.Sprintf("asked at %.3f s", asked.Seconds()),
 	})
+	r.chart(fmt.Sprintf("with F%d %s", f.ID, n.Name))
 	return true
+}
+
+// chart records what is cut from what. It is an event of its own, after the fault's, since recovery is measured from there.
+func (r *run) chart(when string) {
+	if links := nemesis.Links(r.last, r.Cluster); links != "" {
+		r.Recorder.Record(history.Op{Process: history.Nemesis, Kind: history.Info, Note: when + ": " + links})
+	}
 }
 
 func (r *run) storming() bool {
@@ -101,6 +109,9 @@ func (r *run) mended(n nemesis.Nemesis) {
 			Process: history.Nemesis, Kind: history.Info, Fault: &end, Note: fmt.Sprintf("asked at %.3f s", asked.Seconds()),
 		})
 	}
+	if len(own) > 0 && r.storming() { // at the end of the storm all are charted together
+		r.chart("after " + n.Name)
+	}
 }
 
 // mend everything: first all that a cluster can have broken at all, since for the quorum's sake nodes were taken down and links cut that no
@@ -109,17 +120,20 @@ func (r *run) mended(n nemesis.Nemesis) {
 func (r *run) mend() {
 	r.enter(history.PhaseMend, "")
 	var errs []error
-	if c, able := r.Cluster.(cluster.Cutter); able {
-		errs = append(errs, c.Cut(r.last, nil))
+	if cluster.Lack(r.Cluster, cluster.Cut) == nil {
+		errs = append(errs, r.Cluster.(cluster.Cutter).Cut(r.last, nil))
+	}
+	if cluster.Lack(r.Cluster, cluster.Shapes) == nil {
+		errs = append(errs, r.Cluster.(cluster.Shaper).Shape(r.last, nil, cluster.Shape{}))
 	}
 	for _, node := range r.Cluster.Nodes() {
-		if c, able := r.Cluster.(cluster.Pauser); able {
-			errs = append(errs, c.Resume(r.last, node))
+		if cluster.Lack(r.Cluster, cluster.Pause) == nil {
+			errs = append(errs, r.Cluster.(cluster.Pauser).Resume(r.last, node))
 		}
 		errs = append(errs, r.Cluster.Start(r.last, node))
 		// With clocks that stand nearly still nobody would be elected to change the members.
-		if c, able := r.Cluster.(cluster.Skewer); able {
-			errs = append(errs, c.Skew(r.last, node, cluster.Skew{}))
+		if cluster.Lack(r.Cluster, cluster.Skews) == nil {
+			errs = append(errs, r.Cluster.(cluster.Skewer).Skew(r.last, node, cluster.Skew{}))
 		}
 	}
 	for _, err := range errs {
@@ -130,4 +144,23 @@ func (r *run) mend() {
 	for _, n := range r.Nemeses {
 		r.mended(n)
 	}
+	r.whole()
+}
+
+// whole sees that everything has been mended, also what no nemesis knows of, and has it on record. What has not makes the run inconclusive, as a fault
+// does that was not seen mended: the last words are not to be asked of a cluster that is still broken.
+func (r *run) whole() {
+	whole, words, err := nemesis.Whole(r.last, r.Cluster)
+	if err != nil {
+		whole, words = false, "failed: "+err.Error()
+	}
+	if words == "" {
+		return
+	}
+	op := history.Op{Process: history.Harness, Kind: history.Info, Note: "all is mended: " + words}
+	if !whole {
+		op.Process, op.Note = history.Nemesis, ""
+		op.Fault = &history.Fault{Name: "links", What: "mend all links", Mended: true, Probe: words}
+	}
+	r.Recorder.Record(op)
 }

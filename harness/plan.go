@@ -25,8 +25,10 @@ type Plan struct {
 	// Election is the least election time-out of the system, Heartbeat its heartbeat. What the harness waits for is measured in them.
 	Election  time.Duration `json:"election"`
 	Heartbeat time.Duration `json:"heartbeat"`
-	Weather   Weather       `json:"weather"`
-	Faults    []Fault       `json:"faults"`
+	// Grace is for how long nodes keep their faults when the controller has gone silent; then they heal by themselves, where nodes can.
+	Grace   time.Duration `json:"grace"`
+	Weather Weather       `json:"weather"`
+	Faults  []Fault       `json:"faults"`
 }
 
 // Fault is one planned fault. Draw seeds all that its nemesis chooses, so that taking one fault out leaves the others as they were.

@@ -113,6 +113,7 @@ func TestValidateNamesWhatIsAllowed(t *testing.T) {
 		{func(p *Plan) { p.Time = -time.Second }, "time: -1s is not above 0"},
 		{func(p *Plan) { p.Timeout = 2 * time.Hour }, "timeout: 2h0m0s is not above 0"},
 		{func(p *Plan) { p.Heartbeat = time.Second }, "heartbeat: 1s is not above 0 and below the election time-out 300ms"},
+		{func(p *Plan) { p.Grace = time.Millisecond }, "grace: 1ms is not from 1s to 1h"},
 		{func(p *Plan) { p.Weather.Loss = 2 }, "weather.loss: 2 is not from 0 to 1"},
 		{func(p *Plan) { p.Format = 2 }, "format: 2 is not known"},
 		{func(p *Plan) { p.Faults = []Fault{{ID: 1, Name: "skew"}} }, `faults: fault 1 is a "skew", but the plan's nemesis has only kill`},

@@ -48,6 +48,7 @@ func (p *Plan) Fill() {
 	def(&p.Timeout, time.Second)
 	def(&p.Election, 300*time.Millisecond)
 	def(&p.Heartbeat, p.Election/6)
+	def(&p.Grace, 10*time.Second)
 }
 
 func def[T comparable](at *T, value T) {
@@ -80,6 +81,7 @@ func (p *Plan) Validate(a Allowed) error {
 		bad("timeout", p.Timeout <= 0 || p.Timeout > time.Hour, "%v is not above 0 and up to 1h", p.Timeout),
 		bad("election", p.Election < 0 || p.Election > time.Hour, "%v is not from 0 to 1h", p.Election),
 		bad("heartbeat", p.Heartbeat <= 0 || p.Heartbeat >= p.Election, "%v is not above 0 and below the election time-out %v", p.Heartbeat, p.Election),
+		bad("grace", p.Grace < time.Second || p.Grace > time.Hour, "%v is not from 1s to 1h", p.Grace),
 		probability("weather.loss", w.Loss), probability("weather.duplicate", w.Duplicate), probability("weather.tear", w.Tear),
 		bad("weather.drift", !(w.Drift >= 0 && w.Drift < 1), "%v is not at least 0 and below 1", w.Drift),
 		bad("weather.spread", !(w.Spread >= 0 && w.Spread <= 10), "%v is not from 0 to 10", w.Spread),

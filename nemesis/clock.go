@@ -2,7 +2,6 @@ package nemesis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,10 +20,7 @@ var clock = Nemesis{
 }
 
 func canSkew(c cluster.Cluster) error {
-	if _, able := c.(cluster.Skewer); !able {
-		return errors.New("this cluster cannot falsify clocks")
-	}
-	return nil
+	return cluster.Lack(c, cluster.Skews)
 }
 
 const (

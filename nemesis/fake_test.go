@@ -19,21 +19,28 @@ type fake struct {
 	nodes           []*fakeNode
 	term            uint64
 	cut             []cluster.Link
+	bent            []cluster.Link // shaped, as bend says
+	bend            cluster.Shape
+	tolls           map[cluster.Link]*cluster.Trip // what was done to the bent
+	probed          int
 
-	stubborn string       // cannot be killed or paused, or stays down or stopped
-	leak     cluster.Link // is never cut
-	frozen   cluster.Link // is dead for good
-	elects   bool         // another node leads when the leader is killed
-	loyal    bool         // leadership is never handed over
-	deaf     bool         // membership requests fail
-	busy     int          // so many membership requests fail first
-	blind    bool         // membership requests are answered and forgotten
-	perfect  bool         // clocks cannot be falsified
-	crooked  bool         // clocks cannot be mended
-	late     string       // has left without anybody having seen it
-	pending  *fakeNode    // has joined without anybody having seen it
-	hunted   bool         // whoever is paused or skewed is killed at once
-	restless bool         // every answer comes from another process
+	stubborn string               // cannot be killed or paused, or stays down or stopped
+	leak     cluster.Link         // is never cut
+	frozen   cluster.Link         // is dead for good
+	elects   bool                 // another node leads when the leader is killed
+	loyal    bool                 // leadership is never handed over
+	deaf     bool                 // membership requests fail
+	busy     int                  // so many membership requests fail first
+	blind    bool                 // membership requests are answered and forgotten
+	perfect  bool                 // clocks cannot be falsified
+	crooked  bool                 // clocks cannot be mended
+	late     string               // has left without anybody having seen it
+	pending  *fakeNode            // has joined without anybody having seen it
+	hunted   bool                 // whoever is paused or skewed is killed at once
+	restless bool                 // every answer comes from another process
+	weak     func(*cluster.Shape) // parts of a shape that do not act
+	clogged  bool                 // shaped links carry nothing
+	sticky   bool                 // links cannot be unshaped
 }
 
 type fakeNode struct {
@@ -204,6 +211,64 @@ func (f *fake) Reach(context.Context) ([]cluster.Link, error) {
 	}), nil
 }
 
+func (f *fake) Shape(_ context.Context, links []cluster.Link, s cluster.Shape) error {
+	if f.sticky && s == (cluster.Shape{}) {
+		return nil
+	}
+	if f.weak != nil {
+		f.weak(&s)
+	}
+	f.bent, f.bend, f.tolls = slices.Clone(links), s, map[cluster.Link]*cluster.Trip{}
+	return nil
+}
+
+// Trips take a millisecond where nothing acts. Of jitter the first probe has none and the last one all.
+func (f *fake) Trips(_ context.Context, links []cluster.Link, probes int) ([]cluster.Trip, error) {
+	dead, _ := f.Reach(context.Background())
+	trips := make([]cluster.Trip, len(links))
+	for i, l := range links {
+		toll, bent := f.tolls[l], slices.Contains(f.bent, l)
+		if toll == nil {
+			toll = &cluster.Trip{}
+		}
+		var times []time.Duration
+		for p := range probes {
+			took := time.Millisecond
+			if bent {
+				took = f.pass(toll, time.Duration(p)*f.bend.Jitter/time.Duration(probes-1))
+				f.tolls[l] = toll
+			}
+			if slices.Contains(dead, l) || bent && f.clogged {
+				took = -1
+			}
+			times = append(times, took)
+		}
+		trips[i] = *toll
+		trips[i].Link, trips[i].Times = l, times
+	}
+	f.now += 50 * time.Millisecond
+	return trips, nil
+}
+
+func (f *fake) pass(toll *cluster.Trip, jitter time.Duration) time.Duration {
+	s := f.bend
+	took := time.Millisecond + s.Delay + jitter
+	if s.Rate > 0 {
+		took += time.Duration(1e11 / s.Rate)
+	}
+	if took > time.Millisecond {
+		toll.Held++
+	}
+	if s.Duplicated > 0 {
+		toll.Duplicated++
+	}
+	if f.probed++; s.Loss > 0 && f.probed%8 == 3 {
+		toll.Lost++
+		return -1
+	}
+	return took
+}
+
 func (f *fake) Transfer(_ context.Context, to string) error {
 	if !f.loyal {
 		f.lead(to)
@@ -270,8 +335,8 @@ func (f *fake) whole() string {
 			return fmt.Sprintf("%+v", *n)
 		}
 	}
-	if len(f.cut) > 0 || len(f.nodes) != f.size {
-		return fmt.Sprintf("%d links are cut, %d nodes of %d", len(f.cut), len(f.nodes), f.size)
+	if len(f.cut) > 0 || len(f.bent) > 0 || len(f.nodes) != f.size {
+		return fmt.Sprintf("%d links are cut, %d shaped, %d nodes of %d", len(f.cut), len(f.bent), len(f.nodes), f.size)
 	}
 	return ""
 }

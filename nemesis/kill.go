@@ -12,8 +12,8 @@ import (
 
 var kill = Nemesis{
 	Name: "kill",
-	Doc: "kills one node, a minority, a majority, all or the leader, as SIGKILL does, or one after the other in succession; " +
-		"mended by starting all that are down",
+	Doc: "kills one node, a minority, a majority, all or the leader, as SIGKILL does, or together with its machine where that can crash, or one after " +
+		"the other in succession; mended by starting all that are down",
 	Can:   func(cluster.Cluster) error { return nil },
 	Break: breakKill,
 	Mend:  mendKill,
@@ -22,6 +22,8 @@ var kill = Nemesis{
 const (
 	probeBound  = 5 * time.Second // for an effect to show
 	successions = 0.45            // of the kills
+	// crashes, of all other kills where machines can crash, take the machine too.
+	crashes = 0.35
 )
 
 func breakKill(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
@@ -30,13 +32,17 @@ func breakKill(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fa
 	}
 	before := look(ctx, c, c.Nodes())
 	targets, what := aim(before, r)
-	fault := history.Fault{What: "kill " + what, Nodes: targets}
+	verb, end := "kill", c.Kill
+	if cluster.Lack(c, cluster.Crash) == nil && r.Float64() < crashes {
+		verb, end = "crash", c.(cluster.Crasher).Crash
+	}
+	fault := history.Fault{What: verb + " " + what, Nodes: targets}
 	if len(targets) == 0 {
 		return fault, nothing("none to kill: %s", told(before))
 	}
-	fault.What = fmt.Sprintf("kill %s: %s", what, list(targets))
-	if err := each(c, targets, func(n string) error { return c.Kill(ctx, n) }); err != nil {
-		return fault, fmt.Errorf("kill: %w", err)
+	fault.What = fmt.Sprintf("%s %s: %s", verb, what, list(targets))
+	if err := each(c, targets, func(n string) error { return end(ctx, n) }); err != nil {
+		return fault, fmt.Errorf("%s: %w", verb, err)
 	}
 	var after []sight
 	fault.Held = await(ctx, c, probeBound, func() bool {

@@ -25,7 +25,7 @@ type Nemesis struct {
 }
 
 // Table of all nemeses. They are mended in this order: members last, since only a whole cluster changes them readily.
-var Table = []Nemesis{kill, pause, partition, transfer, clock, members}
+var Table = []Nemesis{kill, pause, partition, shape, transfer, clock, members}
 
 // ErrNothing is wrapped by errors of Break where there was nothing to break (all nodes are down already) or where another fault overtook
 // this one before its probe could see it (the node that was paused has been killed). It says nothing against the run: what else

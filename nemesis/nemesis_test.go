@@ -99,7 +99,7 @@ func TestCanAsksForThePower(t *testing.T) {
 			t.Errorf("%s: %v", n.Name, err)
 		}
 	}
-	for _, n := range []Nemesis{partition, transfer} {
+	for _, n := range []Nemesis{partition, shape, transfer} {
 		if n.Can(newFake(1)) == nil {
 			t.Errorf("%s of a single node", n.Name)
 		}
@@ -198,6 +198,11 @@ func TestNothingToDoIsNoFault(t *testing.T) {
 	}
 }
 
+// names tells of a fault whether it is of that kind by its words.
+func names(word string) func(history.Fault) bool {
+	return func(f history.Fault) bool { return strings.Contains(f.What, word) }
+}
+
 func TestFaultThatDoesNotTakeHoldIsSeen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -213,6 +218,12 @@ func TestFaultThatDoesNotTakeHoldIsSeen(t *testing.T) {
 		{"link cut without need", partition, func(f *fake) { f.frozen = cluster.Link{From: "n2", To: "n1"} }, func(h history.Fault) bool {
 			return strings.Contains(h.Probe, "n2>n1")
 		}},
+		{"no delay", shape, func(f *fake) { f.weak = func(s *cluster.Shape) { s.Delay = 0 } }, names("delay")},
+		{"no jitter", shape, func(f *fake) { f.weak = func(s *cluster.Shape) { s.Jitter = 0 } }, names("up to")},
+		{"no loss", shape, func(f *fake) { f.weak = func(s *cluster.Shape) { s.Loss = 0 } }, names("loss")},
+		{"no duplicates", shape, func(f *fake) { f.weak = func(s *cluster.Shape) { s.Duplicated = 0 } }, names("duplicates")},
+		{"no limit of the rate", shape, func(f *fake) { f.weak = func(s *cluster.Shape) { s.Rate = 0 } }, names("rate")},
+		{"shaped until nothing passes", shape, func(f *fake) { f.clogged = true }, func(history.Fault) bool { return true }},
 		{"transfer", transfer, func(f *fake) { f.loyal = true }, func(history.Fault) bool { return true }},
 		{"clock", clock, func(f *fake) { f.perfect = true }, func(history.Fault) bool { return true }},
 		{"members", members, func(f *fake) { f.blind = true }, func(history.Fault) bool { return true }},
@@ -252,6 +263,14 @@ func TestMendThatDoesNotMendIsSeen(t *testing.T) {
 	f.frozen = cluster.Link{From: "n3", To: "n1"}
 	if fault, err := partition.Mend(t.Context(), f); err != nil || fault.Held || !strings.Contains(fault.Probe, "n3>n1") {
 		t.Errorf("partition: %+v, %v", fault, err)
+	}
+	for _, s := range []cluster.Shape{{Delay: 1e8}, {Loss: 0.1}, {Duplicated: 0.1}, {Rate: 1e4}, {Delay: 1, Jitter: 1e8}} {
+		f = newFake(3)
+		f.Shape(t.Context(), []cluster.Link{{From: "n3", To: "n1"}}, s)
+		f.sticky = true
+		if fault, err := shape.Mend(t.Context(), f); err != nil || fault.Held {
+			t.Errorf("shape with %+v: %+v, %v", s, fault, err)
+		}
 	}
 	for _, s := range []cluster.Skew{{WallRate: 0.3}, {MonoRate: -0.3}, {Wall: 1e9, Strobe: 2e8}} {
 		f = newFake(3)

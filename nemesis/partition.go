@@ -23,8 +23,8 @@ var partition = Nemesis{
 }
 
 func canCut(c cluster.Cluster) error {
-	if _, able := c.(cluster.Cutter); !able {
-		return errors.New("this cluster cannot cut links")
+	if err := cluster.Lack(c, cluster.Cut); err != nil {
+		return err
 	}
 	if len(c.Nodes()) < 2 {
 		return errors.New("a cluster of one node has no links")
@@ -254,8 +254,8 @@ func within(links []cluster.Link, alive []string) []cluster.Link {
 	})
 }
 
-func minus(a, b []cluster.Link) []cluster.Link {
-	return slices.DeleteFunc(slices.Clone(a), func(l cluster.Link) bool { return slices.Contains(b, l) })
+func minus[T comparable](a, b []T) []T {
+	return slices.DeleteFunc(slices.Clone(a), func(x T) bool { return slices.Contains(b, x) })
 }
 
 func arrows(links []cluster.Link) string {

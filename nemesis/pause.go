@@ -2,7 +2,6 @@ package nemesis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -11,30 +10,34 @@ import (
 )
 
 var pause = Nemesis{
-	Name:  "pause",
-	Doc:   "stops one node, a minority, a majority, all or the leader without its noticing, as SIGSTOP does; mended by letting all go on",
+	Name: "pause",
+	Doc: "stops one node, a minority, a majority, all or the leader without its noticing, as SIGSTOP does, or its whole machine where that can be frozen; " +
+		"mended by letting all go on",
 	Can:   canPause,
 	Break: breakPause,
 	Mend:  mendPause,
 }
 
 func canPause(c cluster.Cluster) error {
-	if _, able := c.(cluster.Pauser); !able {
-		return errors.New("this cluster cannot pause a node")
-	}
-	return nil
+	return cluster.Lack(c, cluster.Pause)
 }
 
+// freezes, of all pauses where machines can be frozen, stop a node together with everything else on its machine.
+const freezes = 0.35
+
 func breakPause(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
-	pauser := c.(cluster.Pauser)
 	before := look(ctx, c, c.Nodes())
 	targets, what := aim(before, r)
-	fault := history.Fault{What: "pause " + what, Nodes: targets}
+	verb, stop := "pause", c.(cluster.Pauser).Pause
+	if cluster.Lack(c, cluster.Freeze) == nil && r.Float64() < freezes {
+		verb, stop = "freeze", c.(cluster.Freezer).Freeze
+	}
+	fault := history.Fault{What: verb + " " + what, Nodes: targets}
 	if len(targets) == 0 {
 		return fault, nothing("none to pause: %s", told(before))
 	}
-	fault.What = fmt.Sprintf("pause %s: %s", what, list(targets))
-	failed := each(c, targets, func(n string) error { return pauser.Pause(ctx, n) })
+	fault.What = fmt.Sprintf("%s %s: %s", verb, what, list(targets))
+	failed := each(c, targets, func(n string) error { return stop(ctx, n) })
 	var after []sight
 	quiet := await(ctx, c, probeBound, func() bool {
 		after = look(ctx, c, remaining(c, targets))
@@ -45,7 +48,7 @@ func breakPause(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 	case len(those(after, isRefused)) == len(after):
 		return fault, nothing("all of %s have been killed meanwhile", list(targets))
 	case failed != nil && !quiet:
-		return fault, fmt.Errorf("pause: %w", failed)
+		return fault, fmt.Errorf("%s: %w", verb, failed)
 	}
 	fault.Held = quiet
 	return fault, nil

@@ -31,13 +31,17 @@ type Env struct {
 	Go      string   `json:"go"`
 	System  string   `json:"system"`
 	CPUs    int      `json:"cpus"`
-	Powers  []string `json:"powers"` // of the cluster
-	Lacking []string `json:"lacking"`
+	Powers  []string `json:"powers"`            // of the cluster
+	Lacking []string `json:"lacking"`           // with the reasons
+	Choices []string `json:"choices,omitempty"` // by what means powers are exercised where there is more than one
 }
 
 // Environment of this process.
-func Environment(powers, lacking []string) Env {
-	e := Env{Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Powers: powers, Lacking: lacking}
+func Environment(powers, lacking, choices []string) Env {
+	e := Env{
+		Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(),
+		Powers: powers, Lacking: lacking, Choices: choices,
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		e.Version = info.Main.Version
 		for _, s := range info.Settings {

@@ -224,7 +224,7 @@ func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
 
 func TestSaveStaysInTheDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	if err := Begin(dir, trialPlan(), Environment([]string{"pause"}, []string{"skew"})); err != nil {
+	if err := Begin(dir, trialPlan(), Environment([]string{"pause"}, []string{"skew"}, nil)); err != nil {
 		t.Fatal(err)
 	}
 	v := convicted(t)

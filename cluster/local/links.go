@@ -19,6 +19,8 @@ var (
 	errDuplicate = errors.New("links between processes are TCP connections, which duplicate nothing")
 )
 
+var _ cluster.Limited = (*Cluster)(nil)
+
 // Lack tells what a cluster of processes cannot do.
 func (c *Cluster) Lack(power cluster.Power) error {
 	switch power {
@@ -273,5 +275,3 @@ func (r *relay) probe(ctx context.Context, wait time.Duration) time.Duration {
 	}
 	return time.Since(began)
 }
-
-var _ cluster.Limited = (*Cluster)(nil)

@@ -19,7 +19,7 @@ const (
 	// retransmit is how long TCP waits before it sends again what was lost; twice as long after each further loss.
 	retransmit     = 200 * time.Millisecond
 	mostRetransmit = 5
-	// leastPiece and mostPace: a link of limited rate forwards pieces that take no longer than mostPace, but no smaller ones than leastPiece.
+	// leastPiece and mostPace: a link of limited rate forwards pieces that take no longer than mostPace, or of leastPiece where that is more.
 	leastPiece = 256
 	mostPace   = 50 * time.Millisecond
 	// backlog of a link of limited rate, beyond which its senders have to wait.
@@ -218,7 +218,7 @@ func (r *relay) due(last time.Time, size int) (at time.Time, wait time.Duration)
 	return at, wait
 }
 
-// piece is how much is read and forwarded at once.
+// piece is how much is forwarded at once.
 func (r *relay) piece() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -358,12 +358,15 @@ func (p *pipe) read(queue chan<- chunk) {
 	var last time.Time
 	for {
 		b := make([]byte, chunkBytes)
-		n, err := p.from.Read(b[:p.relay.piece()])
-		if n > 0 {
-			due, wait := p.relay.due(last, n)
+		n, err := p.from.Read(b)
+		for rest := b[:n]; len(rest) > 0; {
+			// Only now, since the link may have been shaped while the sender was silent.
+			piece := rest[:min(len(rest), p.relay.piece())]
+			rest = rest[len(piece):]
+			due, wait := p.relay.due(last, len(piece))
 			last = due
 			select {
-			case queue <- chunk{bytes: b[:n], due: due}:
+			case queue <- chunk{bytes: piece, due: due}:
 			case <-p.gone:
 				return
 			case <-p.relay.done:

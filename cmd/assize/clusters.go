@@ -76,13 +76,21 @@ func open(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cl
 	return nil, nil, fmt.Errorf("no cluster %q", p.Cluster)
 }
 
-// powers of a cluster, and those that it lacks.
-func powers(c cluster.Cluster) (has, lacks []string) {
+// powers of a cluster, those that it lacks, with the reasons, and the means that it has chosen.
+func powers(c cluster.Cluster) (has, lacks, choices []string) {
+	for _, p := range []cluster.Power{
+		cluster.Pause, cluster.Freeze, cluster.Crash, cluster.Cut, cluster.Shapes, cluster.Duplicate, cluster.Skews,
+	} {
+		if err := cluster.Lack(c, p); err != nil {
+			lacks = append(lacks, fmt.Sprintf("%s: %v", p, err))
+		} else {
+			has = append(has, string(p))
+		}
+	}
 	for _, p := range []struct {
 		name string
 		able bool
 	}{
-		{"pause", is[cluster.Pauser](c)}, {"cut", is[cluster.Cutter](c)}, {"shape", is[cluster.Shaper](c)}, {"skew", is[cluster.Skewer](c)},
 		{"transfer", is[cluster.Transferer](c)}, {"members", is[cluster.Members](c)}, {"quorum", is[cluster.Quorum](c)},
 		{"watch", is[cluster.Watcher](c)},
 	} {
@@ -92,7 +100,10 @@ func powers(c cluster.Cluster) (has, lacks []string) {
 			lacks = append(lacks, p.name)
 		}
 	}
-	return has, lacks
+	if l, is := c.(cluster.Limited); is {
+		choices = l.Choices()
+	}
+	return has, lacks, choices
 }
 
 func is[T any](c cluster.Cluster) bool {

@@ -174,7 +174,7 @@ func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op, broken 
 	if err != nil {
 		return "", err
 	}
-	if err := report.Begin(dir, p, report.Environment(nil, nil)); err != nil {
+	if err := report.Begin(dir, p, report.Environment(nil, nil, nil)); err != nil {
 		return "", err
 	}
 	var b []byte

@@ -95,7 +95,7 @@ func TestListNamesEverything(t *testing.T) {
 		t.Errorf("exit %d", status)
 	}
 	for _, want := range []string{
-		"raft", "read modes: readindex, ", "forget-vote", "sim", "local", "register", "set", "kill", "pause", "partition", "transfer", "members", "clock",
+		"raft", "read modes: readindex, ", "forget-vote", "sim", "local", "register", "set", "kill", "pause", "partition", "shape", "transfer", "members", "clock",
 		"linearizable", "lost", "agreement", "alive", "availability",
 	} {
 		if !strings.Contains(stdout, want) {

@@ -1,0 +1,228 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+// limited is a fake on a machine that lacks some powers.
+type limited struct {
+	*fake
+	lacks []cluster.Power
+}
+
+func (l limited) Lack(p cluster.Power) error {
+	if slices.Contains(l.lacks, p) {
+		return fmt.Errorf("no %s here", p)
+	}
+	return nil
+}
+
+func (limited) Choices() []string { return nil }
+
+func TestWhatTheMachineLacksCannotBeBroken(t *testing.T) {
+	for _, c := range []struct {
+		nemesis Nemesis
+		power   cluster.Power
+	}{{pause, cluster.Pause}, {partition, cluster.Cut}, {shape, cluster.Shapes}, {clock, cluster.Skews}} {
+		if err := c.nemesis.Can(limited{newFake(3), []cluster.Power{cluster.Crash, cluster.Duplicate}}); err != nil {
+			t.Errorf("%s: %v", c.nemesis.Name, err)
+		}
+		if err := c.nemesis.Can(limited{newFake(3), []cluster.Power{c.power}}); err == nil || err.Error() != fmt.Sprintf("no %s here", c.power) {
+			t.Errorf("%s without %s: %v", c.nemesis.Name, c.power, err)
+		}
+	}
+}
+
+func TestShapesOfAllKindsOnAllSortsOfLinks(t *testing.T) {
+	kinds, sorts := map[string]int{}, map[string]int{}
+	breaks(t, shape, 5, nothingWrong, func(t *testing.T, f *fake, fault history.Fault, _ error) {
+		how, where, _ := strings.Cut(fault.What, " on ")
+		for _, k := range []string{"delay", "up to", "loss", "duplicates", "rate", ","} {
+			if strings.Contains(how, k) {
+				kinds[k]++
+			}
+		}
+		for _, k := range []string{"all links of n", "links out of n", "links into n", "of the leader n1", "out of the leader n1", "into the leader n1", "half", "all links"} {
+			if where == k || k != "all links" && strings.Contains(where, k) {
+				sorts[k]++
+			}
+		}
+		for _, l := range f.bent {
+			if strings.Contains(where, "out of") && l.From != fault.Nodes[0] || strings.Contains(where, "into") && l.To != fault.Nodes[0] {
+				t.Errorf("%v is shaped", l)
+			}
+		}
+		if got := len(f.bent); strings.Contains(where, "half") && got != 10 || where == "all links" && got != 20 {
+			t.Errorf("%d links are shaped", got)
+		}
+		if s := f.bend; s.Rate > 0 && s.Delay+s.Jitter > 0 {
+			t.Errorf("rate and delay at once cannot be told apart: %+v", s)
+		}
+	})
+	if len(kinds) != 6 || len(sorts) != 8 {
+		t.Errorf("only %v and %v", kinds, sorts)
+	}
+	for _, counts := range []map[string]int{kinds, sorts} {
+		for what, times := range counts {
+			if times < seeds/50 {
+				t.Errorf("%s came %d times", what, times)
+			}
+		}
+	}
+}
+
+func TestNoDuplicatesWhereTheClusterLacksThem(t *testing.T) {
+	for seed := range seeds {
+		f := limited{newFake(3), []cluster.Power{cluster.Duplicate}}
+		fault, err := shape.Break(t.Context(), f, draw(seed))
+		if err != nil || !fault.Held || f.bend.Duplicated != 0 {
+			t.Fatalf("seed %d: %+v, %v", seed, fault, err)
+		}
+	}
+}
+
+// A link that is cut, or whose end is down, says nothing of its shape; one that fell silent with the shape says that the shape is wrong.
+func TestSilentLinksAreNoEvidence(t *testing.T) {
+	all := among([]string{"n1", "n2", "n3"}, func(string, string) bool { return true })
+	breaks(t, shape, 3, func(f *fake) { f.cut = all }, func(t *testing.T, f *fake, fault history.Fault, err error) {
+		if !errors.Is(err, ErrNothing) || fault.Held || len(f.bent) > 0 {
+			t.Errorf("with all links cut: %+v", f.bent)
+		}
+	})
+	breaks(t, shape, 3, func(f *fake) { f.cut = []cluster.Link{{From: "n1", To: "n2"}} }, func(t *testing.T, _ *fake, fault history.Fault, err error) {
+		alone := strings.Contains(fault.Probe, "over 0 of")
+		if fault.Held == alone || (err != nil) != alone {
+			t.Error("with one link cut")
+		}
+	})
+}
+
+func TestPartsOfAShapeThatAreNotSeenAreNamed(t *testing.T) {
+	whole := cluster.Shape{Delay: 100 * time.Millisecond, Jitter: 80 * time.Millisecond, Loss: 0.1, Duplicated: 0.1}
+	seen := evidence{judged: 4, held: 9, lost: 2, duplicated: 1}
+	for _, c := range []struct {
+		name          string
+		shape         cluster.Shape
+		e             evidence
+		early, uneven int
+		want          string
+	}{
+		{"all", whole, seen, 0, 4, ""},
+		{"one link on time", whole, seen, 1, 4, "delay"},
+		{"few links uneven", whole, seen, 0, 1, "jitter"},
+		{"none lost", whole, evidence{judged: 4, held: 9, duplicated: 1}, 0, 4, "loss"},
+		{"none doubled", whole, evidence{judged: 4, held: 9, lost: 1}, 0, 4, "duplicates"},
+		{"the machine is slow, not the link", whole, evidence{judged: 4, lost: 1, duplicated: 1}, 0, 4, "delay jitter"},
+		{"no rate", cluster.Shape{Rate: 1e4}, evidence{judged: 4}, 0, 0, "rate"},
+		{"nobody answered", cluster.Shape{Loss: 0.1}, evidence{lost: 1}, 0, 0, "loss"},
+	} {
+		if got := strings.Join(absent(c.shape, c.e, c.early, c.uneven), " "); got != c.want {
+			t.Errorf("%s: %q is missing, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// machines are a cluster whose nodes have machines of their own.
+type machines struct {
+	*fake
+	frozen, crashed *[]string
+}
+
+func newMachines(size int) machines { return machines{newFake(size), new([]string), new([]string)} }
+
+func (m machines) Freeze(ctx context.Context, node string) error {
+	*m.frozen = append(*m.frozen, node)
+	return m.Pause(ctx, node)
+}
+
+func (m machines) Crash(ctx context.Context, node string) error {
+	*m.crashed = append(*m.crashed, node)
+	return m.Kill(ctx, node)
+}
+
+// Some of the pauses freeze the machine and some of the kills crash it; whom they hit does not depend on whether there are machines.
+func TestMachinesAreFrozenAndCrash(t *testing.T) {
+	for _, n := range []Nemesis{pause, kill} {
+		times := 0
+		for seed := range seeds {
+			f, m := newFake(5), newMachines(5)
+			plain, _ := n.Break(t.Context(), f, draw(seed))
+			fault, err := n.Break(t.Context(), m, draw(seed))
+			if err != nil || !fault.Held || !slices.Equal(fault.Nodes, plain.Nodes) {
+				t.Fatalf("%s, seed %d: %+v, %v; without machines %+v", n.Name, seed, fault, err, plain)
+			}
+			hit := append(*m.frozen, *m.crashed...)
+			if want := strings.HasPrefix(fault.What, "freeze") || strings.HasPrefix(fault.What, "crash"); want != slices.Equal(hit, fault.Nodes) || want != (len(hit) > 0) {
+				t.Fatalf("%s, seed %d: %+v, but the machines of %v", n.Name, seed, fault, hit)
+			}
+			if len(hit) > 0 {
+				times++
+			}
+			if mended, err := n.Mend(t.Context(), m); err != nil || !mended.Held || m.whole() != "" {
+				t.Fatalf("%s, seed %d: %+v, %v, %s", n.Name, seed, mended, err, m.whole())
+			}
+		}
+		if times < seeds/8 || times > seeds/2 {
+			t.Errorf("%s took the machine %d times of %d", n.Name, times, seeds)
+		}
+	}
+}
+
+func TestLinksInWords(t *testing.T) {
+	link := func(from, to string) cluster.Link { return cluster.Link{From: from, To: to} }
+	for _, c := range []struct {
+		prepare func(*fake)
+		want    string
+	}{
+		{nothingWrong, "links: 12 of 12 carry"},
+		{func(f *fake) { f.cut = []cluster.Link{link("n1", "n2"), link("n3", "n4")} }, "links: 10 of 12 carry, not n1>n2 n3>n4"},
+		{func(f *fake) { f.nodes[1].down = true }, "links: nothing reaches n2; among the others 6 of 6 carry"},
+		{func(f *fake) {
+			f.nodes[1].paused = true
+			f.cut = []cluster.Link{link("n1", "n2"), link("n3", "n4")}
+		}, "links: nothing reaches n2; among the others 5 of 6 carry, not n3>n4"},
+		{func(f *fake) { f.nodes[0].down, f.nodes[1].down, f.nodes[3].down = true, true, true }, "links: nothing reaches n1 n2 n4"},
+	} {
+		f := newFake(4)
+		c.prepare(f)
+		if got := Links(t.Context(), f); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	if got := Links(t.Context(), powerless{}); got != "" {
+		t.Errorf("a cluster that cannot tell says %q", got)
+	}
+}
+
+func TestWholeSeesWhatNoNemesisHasMended(t *testing.T) {
+	f := newFake(3)
+	if whole, words, err := Whole(t.Context(), f); err != nil || !whole || !strings.Contains(words, "0 of 6 links") || !strings.Contains(words, "6 of 6 links") {
+		t.Errorf("whole: %v, %q, %v", whole, words, err)
+	}
+	f.nodes[2].down = true // it will have no last words: that is judged elsewhere
+	if whole, words, err := Whole(t.Context(), f); err != nil || !whole {
+		t.Errorf("whole but for a node: %v, %q, %v", whole, words, err)
+	}
+	f = newFake(3)
+	f.frozen = cluster.Link{From: "n3", To: "n1"}
+	if whole, words, err := Whole(t.Context(), f); err != nil || whole || !strings.Contains(words, "n3>n1") {
+		t.Errorf("with a dead link: %v, %q, %v", whole, words, err)
+	}
+	f = newFake(3)
+	f.Shape(t.Context(), []cluster.Link{{From: "n3", To: "n1"}}, cluster.Shape{Duplicated: 0.5})
+	if whole, words, err := Whole(t.Context(), f); err != nil || whole {
+		t.Errorf("with a shaped link: %v, %q, %v", whole, words, err)
+	}
+	if whole, words, err := Whole(t.Context(), powerless{}); err != nil || !whole || words != "" {
+		t.Errorf("of a cluster that cannot tell: %v, %q, %v", whole, words, err)
+	}
+}
