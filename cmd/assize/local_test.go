@@ -16,7 +16,7 @@ import (
 
 // TestMain makes the test's own executable the one binary: of nodes, and of controllers that are to be interrupted or killed.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"node", "run", "up"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"node", "run", "up", "agent"}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())

@@ -83,6 +83,9 @@ func application(stdout, stderr io.Writer) *cli.App {
 	}
 	for _, c := range commands {
 		c.OnUsageError = misused
+		for _, sub := range c.Subcommands {
+			sub.OnUsageError = misused
+		}
 	}
 	return &cli.App{
 		Name:           "assize",
