@@ -175,7 +175,7 @@ func (c *Cluster) Choices() []string {
 	if !c.direct {
 		how = "clients reach published ports of " + c.about.Host
 	}
-	words := []string{fmt.Sprintf("containers on Docker Engine %s, API %s; %s", c.about.Version, c.about.API, how)}
+	words := []string{fmt.Sprintf("containers assize-%s-n1 and so on, on Docker Engine %s, API %s; %s", c.run, c.about.Version, c.about.API, how)}
 	if c.config.Disconnect {
 		words = append(words, "cuts by the engine's disconnect")
 	}

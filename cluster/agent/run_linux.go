@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -64,6 +65,9 @@ func run(ctx context.Context, c Config, p powers) (int, error) {
 		return 0, fmt.Errorf("become the reaper of orphans: %w", err)
 	}
 	a := newAgent(c, p)
+	if c.Hold {
+		a.recall()
+	}
 	if c.Table != "" {
 		if err := p.sweep(c.Table); err != nil {
 			a.voice.say("sweep the packet filter's table %s: %v", c.Table, err)
@@ -219,11 +223,40 @@ func (a *agent) start(args []string) error {
 		return err
 	}
 	a.args, a.started = args, true
+	if a.config.Hold {
+		if err := a.remember(); err != nil {
+			a.voice.say("%v", err)
+		}
+	}
 	if err := a.faults.inherit(l.pid, time.Now()); err != nil {
 		a.server.reap()
 		return fmt.Errorf("the started server's clocks: %w", err)
 	}
 	return nil
+}
+
+// argsName is the file of the server's arguments. An agent whose container has been killed and started again by whoever cleans up after a dead
+// controller has no other way to know them.
+const argsName = "agent.args"
+
+func (a *agent) remember() error {
+	b, err := json.Marshal(a.args)
+	if err == nil {
+		err = write(a.config.Dir, argsName, b)
+	}
+	if err != nil {
+		return fmt.Errorf("remember the server's arguments: %w", err)
+	}
+	return nil
+}
+
+// recall what an agent of this node before us has started. A file that cannot be read is none.
+func (a *agent) recall() {
+	b, err := os.ReadFile(filepath.Join(a.config.Dir, argsName))
+	var args []string
+	if err == nil && json.Unmarshal(b, &args) == nil && len(args) > 0 {
+		a.args, a.started = args, true
+	}
 }
 
 // pid of the server that runs, or 0: then its last life's clocks are let go of.

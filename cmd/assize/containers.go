@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,9 +21,6 @@ const (
 	autoKind   = "auto"
 )
 
-// defaultGrace is that of clusters which no plan describes.
-const defaultGrace = 10 * time.Second
-
 // choose resolves auto: containers where an engine answers, otherwise processes.
 func choose(ctx context.Context, stderr io.Writer) string {
 	engine, err := docker.Find(ctx)
@@ -38,7 +34,7 @@ func choose(ctx context.Context, stderr io.Writer) string {
 
 func openDocker(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
 	c, err := docker.New(ctx, docker.Config{
-		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed, Settings: settings(t, p), Grace: defaultGrace,
+		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed, Settings: settings(t, p), Grace: p.Grace,
 		Progress: func(what string) { fmt.Fprintln(os.Stderr, what) },
 	})
 	if err != nil {

@@ -41,6 +41,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "seeds", Usage: "run the simulator on the seeds `A:B`, both included, on all cores"},
 		&cli.StringFlag{Name: "strategy", Value: harness.Pinned, Usage: "how clients choose a node: " + strings.Join(harness.Strategies, ", ")},
 		&cli.BoolFlag{Name: "carry", Usage: "clients carry the newest position they have seen and refuse older answers"},
+		&cli.StringFlag{Name: "grace", Value: "10s", Usage: "`duration` for which nodes in containers keep their faults when this process has died"},
 		&cli.StringFlag{Name: "timeout", Value: "1s", Usage: "`duration` that a client waits for an answer"},
 	}
 }
@@ -132,7 +133,7 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 		p.Nemesis = strings.Split(strings.ReplaceAll(names, " ", ""), ",")
 	}
 	err := errors.Join(number(c, "nodes", &p.Nodes), number(c, "clients", &p.Clients), duration(c, "time", &p.Time),
-		duration(c, "timeout", &p.Timeout), float(c, "rate", &p.Rate))
+		duration(c, "timeout", &p.Timeout), duration(c, "grace", &p.Grace), float(c, "rate", &p.Rate))
 	if err != nil {
 		return p, wrong{err}
 	}
