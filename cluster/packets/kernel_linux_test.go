@@ -137,3 +137,38 @@ func TestRelayIsBounded(t *testing.T) {
 		t.Error("held what goes elsewhere")
 	}
 }
+
+func TestRelayTakesAnotherQueue(t *testing.T) {
+	newWire(t)
+	var all []*relay
+	for i := range 3 {
+		r, err := newRelay(0x100, 1)
+		must(t, err)
+		all = append(all, r)
+		if want := uint16(0x100 - 2*i); r.number != want {
+			t.Errorf("queue %d, want %d", r.number, want)
+		}
+	}
+	for _, r := range all {
+		r.close()
+	}
+}
+
+// Whoever removes the table behind the filter's back does not stop it.
+func TestTableThatIsGone(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	apply(t, f, Set{From: []Peer{{Address: w.far}}})
+	must(t, Sweep(f.table))
+	if _, err := f.Counts(); err == nil {
+		t.Error("counters that are gone are counted")
+	}
+	apply(t, f, Set{To: []Peer{{Address: w.far}}})
+	send(t, near, far, 1)
+	if n := count(t, f); n.Cut != 1 {
+		t.Errorf("%d packets cut, want 1", n.Cut)
+	}
+	must(t, Sweep(f.table))
+	must(t, f.Close())
+}
