@@ -138,6 +138,32 @@ func TestRelayIsBounded(t *testing.T) {
 	}
 }
 
+func TestRelayLearns(t *testing.T) {
+	a, b := target{netip.MustParseAddr("10.0.0.2"), 1}, target{netip.MustParseAddr("10.0.0.2"), 2}
+	old, other := &flow{key: a}, &flow{key: b}
+	r := &relay{flows: map[target]*flow{a: old}}
+	before := r.learn(map[target]*flow{a: {key: a}, b: other})
+	if r.flows[a] != old || r.flows[b] != other || len(r.flows) != 2 {
+		t.Errorf("knows %v, want the old and the other", r.flows)
+	}
+	if len(before) != 1 || before[a] != old {
+		t.Errorf("knew %v, want the old one", before)
+	}
+}
+
+func TestLateOrder(t *testing.T) {
+	now := time.Now()
+	var h late
+	for _, p := range []latePacket{{due: now.Add(2), order: 1}, {due: now, order: 3}, {due: now.Add(1), order: 4}, {due: now, order: 2}} {
+		heap.Push(&h, p)
+	}
+	for _, want := range []uint64{2, 3, 4, 1} {
+		if got := heap.Pop(&h).(latePacket).order; got != want {
+			t.Errorf("packet %d goes, want %d", got, want)
+		}
+	}
+}
+
 func TestRelayTakesAnotherQueue(t *testing.T) {
 	newWire(t)
 	var all []*relay
