@@ -73,7 +73,7 @@ func (f *Filter) Apply(s Set) error {
 	}
 	var before map[target]*flow
 	if f.relay != nil {
-		before = f.relay.swap(flows)
+		before = f.relay.learn(flows)
 	}
 	rules := f.rules(s)
 	if err = f.open(lanes); err == nil {
@@ -87,6 +87,7 @@ func (f *Filter) Apply(s Set) error {
 	opened := f.opened
 	f.applied, f.opened = rules, lanes
 	if f.relay != nil {
+		f.relay.swap(flows)
 		f.relay.release()
 	}
 	if len(rules.counters) == 0 {
@@ -95,10 +96,10 @@ func (f *Filter) Apply(s Set) error {
 	return errors.Join(err, f.shut(opened, lanes))
 }
 
-// enforce puts the rules in force. That they do not follow on those applied may be because somebody has removed the table: then it is made anew.
+// enforce puts the rules in force. If they cannot follow on those applied, it may be that somebody has removed the table: it is tried anew then.
 func (f *Filter) enforce(rules *ruleset) error {
 	err := rules.commit(f.applied)
-	if f.applied != nil && errors.Is(err, unix.ENOENT) {
+	if f.applied != nil && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBUSY)) {
 		err = rules.commit(nil)
 	}
 	return err

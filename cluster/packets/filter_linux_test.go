@@ -259,8 +259,8 @@ func TestForeignQueueIsLeftAlone(t *testing.T) {
 	must(t, netlink.QdiscAdd(theirs))
 	before := fmt.Sprint(queuesOf(t, w.link)[0])
 	err := f.Apply(shapeOf(Peer{Address: w.far}, cluster.Shape{Rate: 1e6}))
-	if err == nil || !strings.Contains(err.Error(), w.link.Attrs().Name) {
-		t.Errorf("got %v, want an error about %s", err, w.link.Attrs().Name)
+	if err == nil || !strings.Contains(err.Error(), w.link.Attrs().Name) || !strings.Contains(err.Error(), "somebody else") {
+		t.Errorf("got %v, want an error about what somebody else has at %s", err, w.link.Attrs().Name)
 	}
 	must(t, f.Close())
 	must(t, Sweep(f.table))

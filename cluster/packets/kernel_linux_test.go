@@ -137,3 +137,64 @@ func TestRelayIsBounded(t *testing.T) {
 		t.Error("held what goes elsewhere")
 	}
 }
+
+func TestRelayLearns(t *testing.T) {
+	a, b := target{netip.MustParseAddr("10.0.0.2"), 1}, target{netip.MustParseAddr("10.0.0.2"), 2}
+	old, other := &flow{key: a}, &flow{key: b}
+	r := &relay{flows: map[target]*flow{a: old}}
+	before := r.learn(map[target]*flow{a: {key: a}, b: other})
+	if r.flows[a] != old || r.flows[b] != other || len(r.flows) != 2 {
+		t.Errorf("knows %v, want the old and the other", r.flows)
+	}
+	if len(before) != 1 || before[a] != old {
+		t.Errorf("knew %v, want the old one", before)
+	}
+}
+
+func TestLateOrder(t *testing.T) {
+	now := time.Now()
+	var h late
+	for _, p := range []latePacket{{due: now.Add(2), order: 1}, {due: now, order: 3}, {due: now.Add(1), order: 4}, {due: now, order: 2}} {
+		heap.Push(&h, p)
+	}
+	for _, want := range []uint64{2, 3, 4, 1} {
+		if got := heap.Pop(&h).(latePacket).order; got != want {
+			t.Errorf("packet %d goes, want %d", got, want)
+		}
+	}
+}
+
+func TestRelayTakesAnotherQueue(t *testing.T) {
+	newWire(t)
+	var all []*relay
+	for i := range 3 {
+		r, err := newRelay(0x100, 1)
+		must(t, err)
+		all = append(all, r)
+		if want := uint16(0x100 - 2*i); r.number != want {
+			t.Errorf("queue %d, want %d", r.number, want)
+		}
+	}
+	for _, r := range all {
+		r.close()
+	}
+}
+
+// Whoever removes the table behind the filter's back does not stop it.
+func TestTableThatIsGone(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	apply(t, f, Set{From: []Peer{{Address: w.far}}})
+	must(t, Sweep(f.table))
+	if _, err := f.Counts(); err == nil {
+		t.Error("counters that are gone are counted")
+	}
+	apply(t, f, Set{To: []Peer{{Address: w.far}}})
+	send(t, near, far, 1)
+	if n := count(t, f); n.Cut != 1 {
+		t.Errorf("%d packets cut, want 1", n.Cut)
+	}
+	must(t, Sweep(f.table))
+	must(t, f.Close())
+}

@@ -1,8 +1,10 @@
 // Package packets breaks the network of this host, or of the network namespace that this process is in, packet by packet: it drops what comes
 // from a peer or goes to one, loses some of it at random, delays, reorders, duplicates and slows it.
 //
-// All rules live in one nftables table of their own, which is replaced in one transaction and whose removal heals; what others have put into
-// the namespace is neither read nor touched.
+// All rules live in one nftables table of their own, whose rules are replaced in one transaction and whose removal heals; what others have put into
+// the namespace is never touched. A queueing discipline for a rate is made only where nobody has put another, and goes with the rate. Senders
+// notice nothing but that packets are late or do not arrive. What is held when its delay ends is sent at once; if this process dies, it is lost,
+// with the delay, but packets go on.
 package packets
 
 import (
@@ -47,5 +49,5 @@ type Abilities struct {
 	Rate      string `json:"rate,omitempty"`
 	Delay     string `json:"delay,omitempty"`     // and jitter, and reordering
 	Duplicate string `json:"duplicate,omitempty"` // packets
-	Means     string `json:"means"`               // such as "delay by a relay over NFQUEUE, since this kernel has no netem; rate by tbf"
+	Means     string `json:"means"`               // such as "drop by nftables; delay by a relay over NFQUEUE, since there is no netem; rate by tbf, under htb for each peer"
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -310,12 +311,21 @@ func (r *relay) send(p latePacket) {
 	}
 }
 
-// swap makes these the flows and returns those before. What is held stays.
-func (r *relay) swap(flows map[target]*flow) (before map[target]*flow) {
+// learn makes these flows known, beside those that are, which it returns. Until new rules are in force, what the old ones send here is shaped as it was.
+func (r *relay) learn(flows map[target]*flow) (before map[target]*flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, r.flows = r.flows, flows
+	before = r.flows
+	r.flows = maps.Clone(flows)
+	maps.Copy(r.flows, before)
 	return before
+}
+
+// swap makes these the flows. What is held stays.
+func (r *relay) swap(flows map[target]*flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flows = flows
 }
 
 // release lets go what is held for targets that have no delay any more, in the order in which it would have gone.

@@ -229,6 +229,7 @@ func TestRate(t *testing.T) {
 	w := newWire(t)
 	f := w.open()
 	from, to := w.tcp(false)
+	near, far := w.udp()
 	const size = 300_000
 	free := stream(t, from, to, size)
 	for _, classes := range []bool{true, false} {
@@ -244,9 +245,17 @@ func TestRate(t *testing.T) {
 			if want := time.Second * (size - 2*frame) / rate; slow < want*9/10 {
 				t.Errorf("%d bytes in %v, want at least %v", size, slow, want)
 			}
-			from.Write(make([]byte, 5000)) // some of this waits when the rate goes
+
+			apply(t, f, shapeOf(Peer{Address: w.far}, cluster.Shape{Rate: 20e3}))
+			for range 20 {
+				near.WriteToUDPAddrPort(make([]byte, 1000), where(far))
+			}
 			apply(t, f, Set{})
-			io.ReadFull(to, make([]byte, 5000))
+			for i := range 20 {
+				if !hears(far, true) {
+					t.Fatalf("of what waits when the rate goes, only %d of 20 arrive", i)
+				}
+			}
 			for _, q := range queuesOf(t, w.link) {
 				if q.Attrs().Handle != 0 {
 					t.Errorf("left behind: %v %v", q.Type(), q.Attrs())
