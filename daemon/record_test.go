@@ -336,6 +336,13 @@ func TestEveryEffectIsHashed(t *testing.T) {
 	if count < 16 {
 		t.Errorf("only %d fields were changed", count)
 	}
+	var c course
+	c.begin()
+	first := c.end(machine.Status{}).Hash
+	c.begin()
+	if second := c.end(machine.Status{}).Hash; first == second {
+		t.Error("a hash is of its own batch only, not of all before it")
+	}
 	x.Log = [][]byte{[]byte("a"), []byte("bc")}
 	tell("a byte moved to the next record")
 	x.Log, x.Snapshot = [][]byte{}, []byte{}
