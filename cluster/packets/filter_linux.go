@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Filter is what this process has done to the packets of its network namespace. It is safe for concurrent use.
@@ -17,11 +19,12 @@ type Filter struct {
 	number uint16 // of the relay's queue; at the next nobody ever listens
 	mark   uint32 // of packets that the relay sends
 
-	mu      sync.Mutex
-	closed  bool
-	applied *ruleset
-	opened  []lane
-	relay   *relay
+	mu         sync.Mutex
+	closed     bool
+	generation int
+	applied    *ruleset
+	opened     []lane
+	relay      *relay
 }
 
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
@@ -70,11 +73,11 @@ func (f *Filter) Apply(s Set) error {
 	}
 	var before map[target]*flow
 	if f.relay != nil {
-		before = f.relay.swap(flows)
+		before = f.relay.learn(flows)
 	}
 	rules := f.rules(s)
 	if err = f.open(lanes); err == nil {
-		if err = commit(f.table, rules); err != nil {
+		if err = f.enforce(rules); err != nil {
 			err = fmt.Errorf("nftables: %w", err)
 		}
 	}
@@ -84,9 +87,32 @@ func (f *Filter) Apply(s Set) error {
 	opened := f.opened
 	f.applied, f.opened = rules, lanes
 	if f.relay != nil {
+		f.relay.swap(flows)
 		f.relay.release()
 	}
-	return f.shut(opened, lanes)
+	if len(rules.counters) == 0 {
+		err = f.vanish()
+	}
+	return errors.Join(err, f.shut(opened, lanes))
+}
+
+// enforce puts the rules in force. If they cannot follow on those applied, it may be that somebody has removed the table: it is tried anew then.
+func (f *Filter) enforce(rules *ruleset) error {
+	err := rules.commit(f.applied)
+	if f.applied != nil && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBUSY)) {
+		err = rules.commit(nil)
+	}
+	return err
+}
+
+// vanish removes a table whose rules have gone, the relay before it: hooks that go take with them what waits for it.
+func (f *Filter) vanish() error {
+	if f.relay != nil {
+		f.relay.close()
+		f.relay = nil
+	}
+	f.applied = nil
+	return remove(f.table)
 }
 
 // takeBack restores what an Apply that has failed had changed.
@@ -147,13 +173,13 @@ func (f *Filter) Close() error {
 	if f.closed {
 		return nil
 	}
-	if err := commit(f.table, nil); err != nil {
-		return fmt.Errorf("nftables: %w", err)
+	if f.applied != nil {
+		if err := f.enforce(f.rules(Set{})); err != nil {
+			return fmt.Errorf("nftables: %w", err)
+		}
 	}
-	f.applied = nil
-	if f.relay != nil {
-		f.relay.close()
-		f.relay = nil
+	if err := f.vanish(); err != nil {
+		return fmt.Errorf("nftables: %w", err)
 	}
 	if err := f.shut(f.opened, nil); err != nil {
 		return err
@@ -167,7 +193,7 @@ func Sweep(table string) error {
 	if !tableName.MatchString(table) {
 		return fmt.Errorf("table %q: letters, digits and _ make a name", table)
 	}
-	if err := commit(table, nil); err != nil {
+	if err := remove(table); err != nil {
 		return fmt.Errorf("sweep: nftables: %w", err)
 	}
 	if err := sweepRoots(majorOf(table)); err != nil {

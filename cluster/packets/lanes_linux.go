@@ -74,7 +74,7 @@ func (f *Filter) lanes(s Set) (lanes []lane, err error) {
 	return lanes, nil
 }
 
-// open makes lanes, or changes those that are there.
+// open makes lanes, or changes those that are there. What leaves an interface at the moment in which its root changes is lost, here and in shut.
 func (f *Filter) open(lanes []lane) error {
 	for _, l := range lanes {
 		if err := f.openLane(l); err != nil {
@@ -109,7 +109,7 @@ func (f *Filter) openLane(l lane) error {
 	return netlink.QdiscReplace(leaf(l, handle))
 }
 
-// laneClass has no limit, if its leaf has, since that one bounds its queue by bytes.
+// laneClass has no limit, if its leaf has, since that one bounds its queue by bytes. The kernel's log wonders at such a leaf, once.
 func laneClass(l lane, root, handle uint32) *netlink.HtbClass {
 	rate, burst := float64(line), float64(lineTime)
 	if l.netem && l.shape.Rate > 0 {
@@ -200,6 +200,7 @@ func (f *Filter) shut(lanes, wanted []lane) error {
 	return errors.Join(errs...)
 }
 
+// gone tells that there was nothing to remove, in the various words of the kernel.
 func gone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
 }

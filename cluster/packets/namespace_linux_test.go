@@ -93,6 +93,13 @@ func newWire(t testing.TB) *wire {
 		netlink.LinkDel(w.link)
 		close(w.work)
 	})
+	for _, ends := range [][2]netip.Addr{{w.near, w.far}, {w.near6, w.far6}} {
+		near, far := w.udpOf(ends[0], ends[1])
+		near.WriteToUDPAddrPort([]byte("who has"), where(far)) // what is sent before the answer waits in a queue that is soon full
+		if !hears(far, true) {
+			t.Fatal("nothing passes the wire")
+		}
+	}
 	return w
 }
 
@@ -165,7 +172,9 @@ func (w *wire) udpOf(a, b netip.Addr) (near, far *net.UDPConn) {
 	w.there(func() { far, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(b, 0))) })
 	must(w.t, err)
 	for _, c := range []*net.UDPConn{near, far} {
-		c.SetReadBuffer(16 << 20)
+		raw, err := c.SyscallConn()
+		must(w.t, err)
+		raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) })
 		w.t.Cleanup(func() { c.Close() })
 	}
 	return near, far

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -181,7 +182,10 @@ func (r *relay) listen(ctx context.Context) error {
 			return 1
 		}
 		var op *nl.OpError
-		if errors.As(err, &op) && (op.Timeout() || op.Temporary()) || errors.Is(err, unix.ENOBUFS) {
+		switch {
+		case errors.As(err, &op) && (op.Timeout() || op.Temporary()), errors.Is(err, unix.ENOBUFS):
+			return 0
+		case errors.Is(err, unix.ENOENT): // somebody has removed a chain, and the kernel has dropped what waited for a verdict
 			return 0
 		}
 		r.mu.Lock()
@@ -227,7 +231,7 @@ func (r *relay) take(packet []byte) (taken bool) {
 	if f == nil {
 		f = r.flows[target{to.address, 0}]
 	}
-	if f == nil || len(r.held) >= maxHeld || r.bytes+2*len(packet) > maxBytes {
+	if f == nil || len(r.held)+2 > maxHeld || r.bytes+2*len(packet) > maxBytes {
 		return false
 	}
 	packet = slices.Clone(packet)
@@ -307,12 +311,21 @@ func (r *relay) send(p latePacket) {
 	}
 }
 
-// swap makes these the flows and returns those before. What is held stays.
-func (r *relay) swap(flows map[target]*flow) (before map[target]*flow) {
+// learn makes these flows known, beside those that are, which it returns. Until new rules are in force, what the old ones send here is shaped as it was.
+func (r *relay) learn(flows map[target]*flow) (before map[target]*flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, r.flows = r.flows, flows
+	before = r.flows
+	r.flows = maps.Clone(flows)
+	maps.Copy(r.flows, before)
 	return before
+}
+
+// swap makes these the flows. What is held stays.
+func (r *relay) swap(flows map[target]*flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flows = flows
 }
 
 // release lets go what is held for targets that have no delay any more, in the order in which it would have gone.

@@ -21,9 +21,10 @@ const lossy = 1_000_000_000
 
 // ruleset is the content of a table: two chains, and counters that its rules refer to by name.
 type ruleset struct {
-	table    *nftables.Table
-	from, to [][]expr.Any
-	counters []counter
+	table      *nftables.Table
+	generation int // makes the counters' names new ones
+	from, to   [][]expr.Any
+	counters   []counter
 }
 
 type counter struct {
@@ -38,7 +39,8 @@ func inet(table string) *nftables.Table {
 
 // rules of a clean Set for what this kernel can do. Packets of the relay's own bear the mark.
 func (f *Filter) rules(s Set) *ruleset {
-	r := &ruleset{table: inet(f.table)}
+	f.generation++
+	r := &ruleset{table: inet(f.table), generation: f.generation}
 	for i, p := range s.From {
 		count := r.count(fmt.Sprintf("from%d", i), p.Address, func(c *Count) *uint64 { return &c.Cut })
 		for _, match := range matches(p, source) {
@@ -86,36 +88,55 @@ func with(match []expr.Any, more ...expr.Any) []expr.Any {
 }
 
 func (r *ruleset) count(name string, peer netip.Addr, what func(*Count) *uint64) expr.Any {
+	name = fmt.Sprintf("%s_%d", name, r.generation)
 	r.counters = append(r.counters, counter{name, peer, what})
 	return &expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: name}
 }
 
-// commit puts the ruleset in the place of what was in the table, in one transaction. A nil ruleset removes the table.
-func commit(table string, r *ruleset) error {
+// commit puts the ruleset in the place of the one before, which is nil if all that may be in the table shall go, in one transaction.
+//
+// The chains stay, with their hooks: when a hook goes, the kernel drops all that waits in queues, whoever put it there.
+func (r *ruleset) commit(before *ruleset) error {
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	conn.AddTable(r.table)
+	if before == nil {
+		conn.DelTable(r.table)
+		conn.AddTable(r.table)
+	} else {
+		conn.FlushTable(r.table)
+		for _, c := range before.counters {
+			conn.DeleteObject(&nftables.CounterObj{Table: r.table, Name: c.name})
+		}
+	}
+	for _, c := range r.counters {
+		conn.AddObj(&nftables.CounterObj{Table: r.table, Name: c.name})
+	}
+	first := *nftables.ChainPriorityRaw
+	for _, side := range []struct {
+		name  string
+		hook  *nftables.ChainHook
+		rules [][]expr.Any
+	}{{"from", nftables.ChainHookInput, r.from}, {"to", nftables.ChainHookOutput, r.to}} {
+		c := conn.AddChain(&nftables.Chain{Name: side.name, Table: r.table, Type: nftables.ChainTypeFilter, Hooknum: side.hook, Priority: &first})
+		for _, e := range side.rules {
+			conn.AddRule(&nftables.Rule{Table: r.table, Chain: c, Exprs: e})
+		}
+	}
+	return conn.Flush()
+}
+
+// remove removes a table, also where there is none.
+func remove(table string) error {
 	conn, err := dial()
 	if err != nil {
 		return err
 	}
 	t := inet(table)
-	conn.AddTable(t) // or its removal would fail where there is none
+	conn.AddTable(t) // or its removal would fail
 	conn.DelTable(t)
-	if r != nil {
-		conn.AddTable(t)
-		for _, c := range r.counters {
-			conn.AddObj(&nftables.CounterObj{Table: t, Name: c.name})
-		}
-		before := nftables.ChainPriority(*nftables.ChainPriorityRaw)
-		for _, side := range []struct {
-			name  string
-			hook  *nftables.ChainHook
-			rules [][]expr.Any
-		}{{"from", nftables.ChainHookInput, r.from}, {"to", nftables.ChainHookOutput, r.to}} {
-			c := conn.AddChain(&nftables.Chain{Name: side.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: side.hook, Priority: &before})
-			for _, e := range side.rules {
-				conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: e})
-			}
-		}
-	}
 	return conn.Flush()
 }
 
