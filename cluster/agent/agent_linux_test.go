@@ -89,26 +89,38 @@ func TestUnexpectedDeathIsToldOnceAndAlsoLater(t *testing.T) {
 	}
 }
 
-// A session that was told and broke before it could note that is no reason to let the news be lost.
+// That a session was told and broke before it could note that is no reason for the news to be lost: another one is told that listens already, or
+// the next that does.
 func TestEndThatNobodyNotedIsToldAgain(t *testing.T) {
 	w := startWard(t, "-hold")
-	deaf, cmd := w.attach()
-	fmt.Fprintln(deaf, `{"id":1,"do":"listen"}`)
-	r, _ := w.connect()
-	must(t, r.Close())
-	fmt.Fprintf(deaf, `{"id":2,"do":"start","args":["server",%q]}`+"\n", w.dir)
-	fmt.Fprintln(deaf, `{"id":3,"do":"kill"}`)
-	lines := linesOf(deaf)
-	for told := 0; told < 1; {
-		if !lines.Scan() {
-			t.Fatal("the session has ended")
+	for _, c := range []struct {
+		life  uint64
+		there bool
+	}{{1, false}, {2, true}} {
+		var ends chan End
+		if c.there {
+			var r *Remote
+			r, ends = w.connect()
+			stateOf(t, r) // it listens, for it says so first
 		}
-		told += strings.Count(lines.Text(), `"ended"`)
-	}
-	cmd.Process.Kill()
-	_, ends := w.connect()
-	if got := next(t, ends, "the end"); got.Life != 1 {
-		t.Errorf("got %+v", got)
+		deaf, cmd := w.attach()
+		fmt.Fprintln(deaf, `{"id":1,"do":"listen"}`)
+		fmt.Fprintf(deaf, `{"id":2,"do":"start","args":["server",%q]}`+"\n", w.dir)
+		fmt.Fprintln(deaf, `{"id":3,"do":"kill"}`)
+		lines := linesOf(deaf)
+		for told := 0; told < 1; {
+			if !lines.Scan() {
+				t.Fatal("the session has ended")
+			}
+			told += strings.Count(lines.Text(), `"ended"`)
+		}
+		cmd.Process.Kill()
+		if !c.there {
+			_, ends = w.connect()
+		}
+		if got := next(t, ends, "the end"); got.Life != c.life {
+			t.Errorf("got %+v", got)
+		}
 	}
 }
 
@@ -294,6 +306,15 @@ func TestStoppedAgentDoesNotHealAtItsAwakening(t *testing.T) {
 	must(t, r.Start(t.Context(), serving(w)))
 	must(t, r.Pause(t.Context()))
 	must(t, w.cmd.Process.Signal(syscall.SIGSTOP))
+	for late := time.Now().Add(patience); ; {
+		threads, err := tasks(w.cmd.Process.Pid)
+		if must(t, err); !slices.ContainsFunc(threads, func(p process) bool { return !p.stopped() }) {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatal("the agent does not stop")
+		}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // longer than the grace
 	defer cancel()
 	if _, err := r.State(ctx); !errors.Is(err, context.DeadlineExceeded) {
