@@ -104,7 +104,7 @@ func skewProcess(c *cli.Context) error {
 	if err := clock.Set(s); err != nil {
 		return err
 	}
-	if err := tell(c.App.Writer, pid, clock); err != nil {
+	if err := tellClocks(c.App.Writer, pid, clock); err != nil {
 		return err
 	}
 	if s.Strobe == 0 {
@@ -115,8 +115,8 @@ func skewProcess(c *cli.Context) error {
 	return clock.Close()
 }
 
-// tell what the process's clocks read.
-func tell(w io.Writer, pid int, clock *skew.Clock) error {
+// tellClocks says what the process's clocks read.
+func tellClocks(w io.Writer, pid int, clock *skew.Clock) error {
 	r, err := clock.Read()
 	if err != nil {
 		return err
