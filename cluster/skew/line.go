@@ -21,10 +21,10 @@ const (
 	lines        // how many
 )
 
-// The data behind the code: the header, the turn and four sets. The set that is in force is the one whose number is the turn modulo 4; readings
-// from before its lines began are by the set before it. So a set that a thread may be reading is never written before the turn has changed,
-// which the thread notices; and a change of rate holds from one moment on, whenever a thread gets to computing: the monotonic clock
-// cannot step back.
+// The data behind the code: the header, the turn and four sets. The set in force is the one whose number is the turn modulo 4; what is read
+// before its lines begin is by the set before it. A thread looks at the turn before it reads the true clock and after it has read the sets,
+// and begins anew where that has changed. So it never uses a set that is being written, and a change of rate holds from one moment on for
+// all threads, however long they have been waiting for a processor in between: the monotonic clock cannot step back.
 const (
 	turnAt    = 16
 	setsAt    = 32

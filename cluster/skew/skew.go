@@ -42,7 +42,7 @@ type Reading struct {
 }
 
 // margin between the writing of a set and the moment from which it holds: time enough for the writing, also on a busy machine.
-const margin = 5 * time.Millisecond
+const margin = 10 * time.Millisecond
 
 // Set falsifies the clock, or mends it, as cluster.Skew says: jumps are added to where the clocks stand. It is in effect at the return, and does
 // not stop the process. A strobe goes on until the next Set, Undo or Close.
@@ -82,10 +82,10 @@ func (c *Clock) set(s cluster.Skew) error {
 		if err := c.write(turn+1, next); err != nil {
 			return err
 		}
-		// The writing may have taken long, and what holds from the past on could make the monotonic clock step back.
+		// The writing may have taken long, and what holds from the past on would make the monotonic clock step back.
 		if t, err := truth(); err != nil {
 			return err
-		} else if t[mono] > at[mono]-int64(ahead)/2 {
+		} else if t[mono] > at[mono]-int64(ahead)/5*4 {
 			continue
 		}
 		if err := c.turn(turn + 1); err != nil {

@@ -77,7 +77,7 @@ func assize(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 func application(stdout, stderr io.Writer) *cli.App {
-	commands := []*cli.Command{runCommand(), checkCommand(), listCommand(), upCommand(), nodeCommand(), agentCommand()}
+	commands := []*cli.Command{runCommand(), checkCommand(), listCommand(), upCommand(), skewCommand(), nodeCommand(), agentCommand()}
 	misused := func(c *cli.Context, err error, _ bool) error {
 		return usage("%v; see %s --help", err, strings.TrimSpace(c.App.Name+" "+c.Command.Name))
 	}

@@ -69,6 +69,16 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"list more", `list takes no arguments, got "more"`},
 		{"up --nodes x", `--nodes: "x" is not a whole number from 1 on`},
 		{"up --read x", `--read: unknown value "x"; allowed are readindex, `},
+		{"skew more", `skew takes no arguments, got "more"`},
+		{"skew --undo", `--pid: "" is not the number of a process`},
+		{"skew --pid x --undo", `--pid: "x" is not the number of a process`},
+		{"skew --pid 1", `skew needs --undo, or what to do to the clocks, one or more of --wall, --mono, `},
+		{"skew --pid 1 --undo --wall 1h", `skew needs --undo, or what to do`},
+		{"skew --pid 1 --wall soon", `--wall: "soon" is not a duration, such as +1h, -250ms or 5s`},
+		{"skew --pid 1 --rate 0", `--rate: "0" is not a number from 0.001 to 1000`},
+		{"skew --pid 1 --rate 2 --mono-rate 1", `--rate cannot be combined with --wall-rate or --mono-rate`},
+		{"skew --pid 1 --wall 1h --strobe 1us", `--strobe: 1µs is not a period of at least 1ms`},
+		{"skew --pid 1 --strobe 1s", `--strobe needs --wall`},
 	} {
 		status, stdout, stderr := call(t, strings.Fields(c.args)...)
 		if status != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "assize: "+c.want) || strings.Count(stderr, "\n") != 1 {

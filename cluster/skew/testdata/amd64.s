@@ -3,43 +3,40 @@
 .intel_syntax noprefix
 .text
 clock_gettime:                      # edi: clock, rsi: timespec
-        mov     r8d, edi
+        movzx   r10d, byte ptr [rip+turn]
         mov     eax, 228
         syscall
         test    rax, rax
         jnz     out                 # the error is the caller's
-        cmp     r8d, 7              # unsigned: the clocks of processes and devices are negative
+        cmp     edi, 7              # unsigned: the clocks of processes and devices are negative
         ja      out
         lea     r9, [rip+classes]
+        mov     r8d, edi
         movzx   r8d, byte ptr [r9+r8]
         cmp     r8d, 255
         je      zero
         imul    rax, [rsi], 1000000000
         add     rax, [rsi+8]
         xor     r11d, r11d
-falsify:                            # rax: true reading in ns, r8: line, rsi: where to, r11: 0 timespec, 1 timeval, 2 seconds
-        mov     r10, rax
+falsify:                            # rax: true reading in ns, r10: turn before it, r8: line, rsi: where to, r11: 0 timespec, 1 timeval, 2 seconds
         lea     r9, [rip+sets]
         add     r9, r8
-again:
-        movzx   ecx, byte ptr [rip+turn]
-        mov     edx, ecx
-        and     edx, 3
-        shl     edx, 7
-        cmp     r10, [r9+rdx]       # until this set holds the one before it does
+        mov     ecx, r10d
+        and     ecx, 3
+        shl     ecx, 7
+        cmp     rax, [r9+rcx]       # until this set holds the one before it does
         jge     chosen
-        add     edx, 384
-        and     edx, 511
+        add     ecx, 384
+        and     ecx, 511
 chosen:
-        mov     rax, r10
-        sub     rax, [r9+rdx]       # since
-        mov     rdi, [r9+rdx+8]     # reads
-        mov     rdx, [r9+rdx+16]    # rate
-        cmp     cl, byte ptr [rip+turn]
-        jne     again               # the set may have been rewritten meanwhile
+        sub     rax, [r9+rcx]       # since
+        mov     r8, [r9+rcx+8]      # reads
+        mov     rdx, [r9+rcx+16]    # rate
+        cmp     r10b, byte ptr [rip+turn]
+        jne     again               # what was read may be older than both sets
         imul    rdx
         shrd    rax, rdx, 32
-        add     rax, rdi
+        add     rax, r8
         cqo
         mov     ecx, 1000000000
         idiv    rcx
@@ -71,8 +68,13 @@ seconds:
         jz      out
         mov     [rsi], rax
         ret
-        .p2align 4, 0xcc
+again:                              # with what the call was given: edi or rdi, and rsi unless it has been served
+        cmp     r11d, 1
+        jb      clock_gettime
+        ja      time
+        xor     esi, esi
 gettimeofday:                       # rdi: timeval or 0, rsi: time zone or 0
+        movzx   r10d, byte ptr [rip+turn]
         mov     eax, 96
         syscall
         test    rax, rax
@@ -86,9 +88,9 @@ gettimeofday:                       # rdi: timeval or 0, rsi: time zone or 0
         xor     r8d, r8d
         mov     r11d, 1
         jmp     falsify
-        .p2align 4, 0xcc
 time:                               # rdi: seconds or 0
-        mov     r10, rdi
+        movzx   r10d, byte ptr [rip+turn]
+        mov     rdx, rdi
         xor     edi, edi
         lea     rsi, [rsp-16]
         mov     eax, 228
@@ -97,7 +99,8 @@ time:                               # rdi: seconds or 0
         jnz     out
         imul    rax, [rsi], 1000000000
         add     rax, [rsi+8]
-        mov     rsi, r10
+        mov     rdi, rdx
+        mov     rsi, rdx
         xor     r8d, r8d
         mov     r11d, 2
         jmp     falsify
