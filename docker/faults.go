@@ -48,7 +48,7 @@ func (c *Cluster) learn(s agent.State) {
 	}
 	c.choices = []string{a.Means}
 	if s.SkewLack == "" {
-		c.choices = append(c.choices, "clocks: "+skew.Means())
+		c.choices = append(c.choices, skew.Means())
 	}
 }
 

@@ -29,7 +29,7 @@ func FuzzSession(f *testing.F) {
 		for line := range bytes.Lines(b) {
 			var q request
 			if decode(line, &q) == nil && len(q.Targets) > 0 {
-				t.Skip("let it connect to nobody")
+				return // let it connect to nobody
 			}
 		}
 		ours, theirs := net.Pipe()

@@ -12,6 +12,7 @@ import (
 
 	"assize/cluster"
 	"assize/cluster/fleet"
+	"assize/cluster/skew"
 )
 
 var (
@@ -36,13 +37,18 @@ func (c *Cluster) Lack(power cluster.Power) error {
 	case cluster.Freeze, cluster.Crash:
 		return errors.New("a process has no machine of its own")
 	case cluster.Skews:
-		return errors.New("a process has the clocks of this machine")
+		return c.lackSkew
 	}
 	return nil
 }
 
-// Choices are none: there is one means to everything here.
-func (c *Cluster) Choices() []string { return nil }
+// Choices tells by what means clocks lie; to all else there is one means here.
+func (c *Cluster) Choices() []string {
+	if c.lackSkew != nil {
+		return nil
+	}
+	return []string{skew.Means()}
+}
 
 // Connect makes the relays between a new node and the others.
 func (c *Cluster) Connect(n *fleet.Node, others []*fleet.Node) error {

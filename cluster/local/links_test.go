@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -129,8 +130,8 @@ func TestWhatProcessesLack(t *testing.T) {
 		direct bool
 		lacks  []cluster.Power
 	}{
-		{false, []cluster.Power{cluster.Freeze, cluster.Crash, cluster.Duplicate, cluster.Skews}},
-		{true, []cluster.Power{cluster.Freeze, cluster.Crash, cluster.Duplicate, cluster.Skews, cluster.Cut, cluster.Shapes}},
+		{false, []cluster.Power{cluster.Freeze, cluster.Crash, cluster.Duplicate}},
+		{true, []cluster.Power{cluster.Freeze, cluster.Crash, cluster.Duplicate, cluster.Cut, cluster.Shapes}},
 	} {
 		own := &Cluster{config: Config{Direct: c.direct}}
 		for _, p := range []cluster.Power{
@@ -139,6 +140,10 @@ func TestWhatProcessesLack(t *testing.T) {
 			if got, want := own.Lack(p) != nil, slices.Contains(c.lacks, p); got != want {
 				t.Errorf("direct %v: lacks %s: %v, want %v", c.direct, p, got, want)
 			}
+		}
+		own.lackSkew = errors.New("no way")
+		if own.Lack(cluster.Skews) == nil || own.Choices() != nil {
+			t.Error("where clocks cannot be falsified it is not lacking")
 		}
 	}
 }

@@ -44,6 +44,8 @@ type Cluster struct {
 	*fleet.Cluster
 	config  Config
 	spawner *spawner
+	// lackSkew is why clocks cannot be falsified here; nil: they can.
+	lackSkew error
 
 	mu     sync.Mutex
 	relays []*relay
@@ -54,6 +56,8 @@ var _ interface {
 	cluster.Pauser
 	cluster.Cutter
 	cluster.Shaper
+	cluster.Skewer
+	cluster.Limited
 	cluster.Transferer
 	cluster.Members
 	cluster.Sizer
@@ -75,7 +79,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	config.Dir = dir
-	c := &Cluster{config: config, spawner: newSpawner()}
+	c := &Cluster{config: config, spawner: newSpawner(), lackSkew: ableToSkew()}
 	c.Cluster, err = fleet.New(ctx, fleet.Config{
 		System: config.System, Dir: dir, Nodes: config.Nodes, Seed: config.Seed, Settings: config.Settings,
 	}, c)

@@ -126,8 +126,9 @@ func (g *gossip) hear(conn net.Conn) {
 }
 
 type gossipStatus struct {
-	Pid int
-	Got []string
+	Pid  int
+	Got  []string
+	Wall time.Time
 }
 
 func (g *gossip) answer(conn net.Conn) {
@@ -138,7 +139,7 @@ func (g *gossip) answer(conn net.Conn) {
 		switch words[0] {
 		case "status":
 			g.mu.Lock()
-			b, _ := json.Marshal(gossipStatus{Pid: os.Getpid(), Got: g.got})
+			b, _ := json.Marshal(gossipStatus{Pid: os.Getpid(), Got: g.got, Wall: time.Now()})
 			g.mu.Unlock()
 			fmt.Fprintf(conn, "%s\n", b)
 		case "send":

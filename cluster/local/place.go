@@ -13,9 +13,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"assize/cluster"
 	"assize/cluster/fleet"
+	"assize/cluster/skew"
 )
 
 // place is where one node's process runs, through all its lives.
@@ -30,7 +32,10 @@ type place struct {
 	held    []claim  // of both addresses, while it is down
 	process *process // nil before the first start
 	paused  bool
-	closed  bool // it will not be started again
+	closed  bool        // it will not be started again
+	clock   *skew.Clock // of the process; nil: nobody has touched it
+	lies    cluster.Skew
+	since   time.Time // of lies
 }
 
 // Make prepares a node's directory and takes ports for it.
@@ -158,6 +163,9 @@ func (p *place) Ignite(_ context.Context, args func() []string) (fleet.Life, err
 		return nil, err
 	}
 	p.process, p.paused = life, false
+	if err := p.inherit(); err != nil {
+		return nil, errors.Join(err, life.kill())
+	}
 	go func() {
 		<-life.done
 		p.mu.Lock()

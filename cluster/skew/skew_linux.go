@@ -37,8 +37,31 @@ var own = sync.OnceValues(func() (image, error) {
 	return plan(b, r)
 })
 
+var errNoVDSO = errors.New("it has no vDSO: it is the kernel's own, has ended, or reads its clocks by system calls")
+
+// loadBound is for a process that has just been started: whoever starts it is told of the exec when its files have been closed, which the
+// kernel does before it gives it a vDSO.
+const loadBound = time.Second
+
 // mapping of the vDSO in a process.
 func mapping(pid int) (start, end int64, err error) {
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for began := time.Now(); ; <-poll.C {
+		start, end, err = mappingNow(pid)
+		if !errors.Is(err, errNoVDSO) || time.Since(began) > loadBound || hollow(pid) {
+			return start, end, err
+		}
+	}
+}
+
+// hollow tells whether all that is left of the process is its status.
+func hollow(pid int) bool {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	return err != nil || len(maps) == 0
+}
+
+func mappingNow(pid int) (start, end int64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, errors.New("there is no such process")
@@ -60,7 +83,7 @@ func mapping(pid int) (start, end int64, err error) {
 	if err := lines.Err(); err != nil && !errors.Is(err, unix.ESRCH) {
 		return 0, 0, err
 	}
-	return 0, 0, errors.New("it has no vDSO: it is the kernel's own, has ended, or reads its clocks by system calls")
+	return 0, 0, errNoVDSO
 }
 
 // Able tells why clocks cannot be falsified here, nil where they can. It tries it, once, on a process of its own.

@@ -37,6 +37,28 @@ type duplex struct {
 	io.WriteCloser
 }
 
+// attachTo the agent of a directory as an engine's exec does.
+func attachTo(t *testing.T, dir string) (*agent.Remote, *exec.Cmd) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bridge := exec.Command(self, "agent", "attach", "--dir", dir)
+	stdin, err := bridge.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := bridge.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bridge.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return agent.Connect(duplex{stdout, stdin}, nil), bridge
+}
+
 func TestAgentRunsANode(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a node's agent runs on Linux only")
@@ -73,19 +95,7 @@ func TestAgentRunsANode(t *testing.T) {
 		}
 	}
 
-	bridge := exec.Command(self, "agent", "attach", "--dir", dir)
-	stdin, err := bridge.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := bridge.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := bridge.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := agent.Connect(duplex{stdout, stdin}, nil)
+	r, bridge := attachTo(t, dir)
 	if s, err := r.State(t.Context()); err != nil || !s.Running || s.Args[0] != "node" || s.Grace != 10*time.Second {
 		t.Errorf("state %+v, %v", s, err)
 	}
