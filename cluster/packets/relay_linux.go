@@ -42,6 +42,7 @@ type relay struct {
 	stop   chan struct{}
 	done   sync.WaitGroup
 
+	out    sync.Mutex // held from taking packets until they are sent, so that none overtakes; before mu
 	mu     sync.Mutex
 	flows  map[target]*flow
 	held   late
@@ -283,31 +284,51 @@ func (r *relay) run() {
 	}
 }
 
-// sendDue returns when the next packet is due, if there is one. It sends under the lock, so that nobody overtakes: a socket that does not block.
+// sendDue returns when the next packet is due, if there is one.
 func (r *relay) sendDue() (next time.Time, some bool) {
+	r.out.Lock()
+	defer r.out.Unlock()
+	for {
+		due, next, some := r.due()
+		if len(due) == 0 {
+			return next, some
+		}
+		r.send(due)
+	}
+}
+
+// due takes what is due out of what is held.
+func (r *relay) due() (due []latePacket, next time.Time, some bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for now := time.Now(); len(r.held) > 0; {
 		if r.held[0].due.After(now) {
-			if now = time.Now(); r.held[0].due.After(now) {
-				return r.held[0].due, true
-			}
+			return due, r.held[0].due, true
 		}
-		r.send(heap.Pop(&r.held).(latePacket))
+		due = append(due, r.drop())
 	}
-	return time.Time{}, false
+	return due, time.Time{}, false
 }
 
-func (r *relay) send(p latePacket) {
+// drop takes the packet on top. It needs the lock.
+func (r *relay) drop() latePacket {
+	p := heap.Pop(&r.held).(latePacket)
 	r.bytes -= len(p.packet)
-	var err error
-	if to := p.flow.key.address; to.Is4() {
-		err = unix.Sendto(r.raw[0], p.packet, 0, &unix.SockaddrInet4{Addr: to.As4()})
-	} else {
-		err = unix.Sendto(r.raw[1], p.packet, 0, &unix.SockaddrInet6{Addr: to.As16()})
-	}
-	if err != nil {
-		p.flow.lost.Add(1)
+	return p
+}
+
+// send needs the lock of what goes out, not the other: a packet's way through this host to the other end is part of the call.
+func (r *relay) send(packets []latePacket) {
+	for _, p := range packets {
+		var err error
+		if to := p.flow.key.address; to.Is4() {
+			err = unix.Sendto(r.raw[0], p.packet, 0, &unix.SockaddrInet4{Addr: to.As4()})
+		} else {
+			err = unix.Sendto(r.raw[1], p.packet, 0, &unix.SockaddrInet6{Addr: to.As16()})
+		}
+		if err != nil {
+			p.flow.lost.Add(1)
+		}
 	}
 }
 
@@ -330,18 +351,26 @@ func (r *relay) swap(flows map[target]*flow) {
 
 // release lets go what is held for targets that have no delay any more, in the order in which it would have gone.
 func (r *relay) release() {
+	r.out.Lock()
+	defer r.out.Unlock()
+	r.send(r.free())
+}
+
+func (r *relay) free() (free []latePacket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := r.held
-	r.held = nil
-	for len(all) > 0 {
-		p := heap.Pop(&all).(latePacket)
+	var kept late
+	for len(r.held) > 0 {
+		p := r.drop()
 		if f := r.flows[p.flow.key]; f != nil && f.delays() {
-			heap.Push(&r.held, p)
+			kept = append(kept, p) // in order, which makes a heap
+			r.bytes += len(p.packet)
 		} else {
-			r.send(p)
+			free = append(free, p)
 		}
 	}
+	r.held = kept
+	return free
 }
 
 // close lets everything go. No rule may send packets here any more.
