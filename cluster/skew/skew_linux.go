@@ -1,7 +1,6 @@
 package skew
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,30 +36,40 @@ var own = sync.OnceValues(func() (image, error) {
 	return plan(b, r)
 })
 
+// errNoVDSO: in a process that is just becoming a program the vDSO is mapped last.
+var errNoVDSO = errors.New("it has no vDSO and reads its clocks by system calls")
+
 // mapping of the vDSO in a process.
 func mapping(pid int) (start, end int64, err error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, errors.New("there is no such process")
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH):
+			return 0, 0, errors.New("there is no such process")
+		case err != nil:
+			return 0, 0, err
+		case len(b) == 0:
+			return 0, 0, errors.New("it has ended, or is one of the kernel's own")
+		}
+		start, end, err = vdsoIn(string(b))
+		if !errors.Is(err, errNoVDSO) || time.Since(begun) > time.Second {
+			return start, end, err
+		}
 	}
-	if err != nil {
-		return 0, 0, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if !strings.HasSuffix(lines.Text(), " [vdso]") {
+}
+
+// vdsoIn the text of /proc/PID/maps.
+func vdsoIn(maps string) (start, end int64, err error) {
+	for m := range strings.Lines(maps) {
+		if !strings.HasSuffix(m, " [vdso]\n") {
 			continue
 		}
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x ", &start, &end); err != nil || end <= start || end-start > 1<<20 {
-			return 0, 0, fmt.Errorf("cannot make sense of its mapping %q", lines.Text())
+		if _, err := fmt.Sscanf(m, "%x-%x ", &start, &end); err != nil || start <= 0 || end <= start || end-start > 1<<20 {
+			return 0, 0, fmt.Errorf("cannot make sense of its mapping %q", m)
 		}
 		return start, end, nil
 	}
-	if err := lines.Err(); err != nil && !errors.Is(err, unix.ESRCH) {
-		return 0, 0, err
-	}
-	return 0, 0, errors.New("it has no vDSO: it is the kernel's own, has ended, or reads its clocks by system calls")
+	return 0, 0, errNoVDSO
 }
 
 // Able tells why clocks cannot be falsified here, nil where they can. It tries it, once, on a process of its own.
