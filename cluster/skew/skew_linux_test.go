@@ -429,7 +429,7 @@ func TestTracedProcessSaysByWhom(t *testing.T) {
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	want := fmt.Sprintf("it is being traced by process %d,", os.Getpid())
+	want := fmt.Sprintf("it is being traced by %d,", syscall.Gettid())
 	if c, err := Attach(cmd.Process.Pid); err == nil {
 		c.Close()
 		t.Error("attached to a process that is being traced")
