@@ -162,6 +162,13 @@ func TestShapesAreSeen(t *testing.T) {
 		trips, err := c.Trips(t.Context(), []cluster.Link{link}, 3)
 		return err == nil && trips[0].Lost > 0
 	})
+	for _, rate := range []float64{3e3, 300e3} {
+		must(t, c.Shape(t.Context(), []cluster.Link{link}, cluster.Shape{Rate: rate}))
+		until(t, c, "a packet waits", func() bool {
+			trips, err := c.Trips(t.Context(), []cluster.Link{link}, 3)
+			return err == nil && trips[0].Held > 0
+		})
+	}
 	if err := c.Shape(t.Context(), []cluster.Link{link}, cluster.Shape{Loss: 2}); err == nil {
 		t.Error("a loss of 2 is taken")
 	}
@@ -295,4 +302,23 @@ func TestEveryNemesisTakesHold(t *testing.T) {
 			t.Logf("%s: %s (%s); %s (%s)", n.Name, broken.What, broken.Probe, mended.What, mended.Probe)
 		}
 	}
+}
+
+// TestDisconnectIsNoPartition: it is there for comparison, and this is what it lacks.
+func TestDisconnectIsNoPartition(t *testing.T) {
+	c := town(t, 3, func(config *Config) { config.Disconnect = true })
+	off := []cluster.Link{{From: "n1", To: "n2"}, {From: "n1", To: "n3"}, {From: "n2", To: "n1"}, {From: "n3", To: "n1"}}
+	must(t, c.Cut(t.Context(), off))
+	reach(t, c, off...)
+	if _, err := c.Status(t.Context(), "n1"); err == nil {
+		t.Error("clients reach a container that has no network")
+	}
+	if err := c.Cut(t.Context(), off[:1]); wrong(err, "cannot cut n1 from n2 alone") {
+		t.Errorf("one direction: %v", err)
+	}
+	for range 2 {
+		must(t, c.Cut(t.Context(), nil))
+	}
+	reach(t, c)
+	write(t, c, "n1", "k", 1)
 }

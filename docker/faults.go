@@ -136,6 +136,9 @@ func (c *Cluster) spread(ctx context.Context) error {
 
 // Cut silences exactly these links from now on. Links of nodes that are not members (any more) are ignored.
 func (c *Cluster) Cut(ctx context.Context, links []cluster.Link) error {
+	if c.config.Disconnect {
+		return c.disconnect(ctx, links)
+	}
 	c.mu.Lock()
 	clear(c.cut)
 	for _, l := range links {
@@ -272,17 +275,20 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 		if remote == nil {
 			continue
 		}
-		var targets []agent.Target
+		var targets, bulk []agent.Target
 		longest := time.Duration(0)
 		for _, i := range which {
 			t := c.target(links[i], probes)
 			targets = append(targets, t)
+			if probes > 1 && c.thin(links[i]) {
+				bulk = append(bulk, agent.Target{Address: t.Address, Wait: bulkWait, Times: 1, Bytes: bulkBytes})
+			}
 			longest = max(longest, t.Wait*time.Duration(probes))
 		}
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, longest+patience)
 			defer cancel()
-			if got, err := remote.Probe(ctx, targets); err == nil && len(got) == len(which) {
+			if got, err := remote.Probe(ctx, append(targets, bulk...)); err == nil && len(got) == len(targets)+len(bulk) {
 				for k, i := range which {
 					copy(times[i], got[k])
 				}
@@ -291,6 +297,20 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 	}
 	all.Wait()
 	return times, ctx.Err()
+}
+
+// Few links are ever so busy that a limit of their rate shows. A burst that no limit lets through at once shows it; what becomes of its connection, which
+// the target resets in the middle, does not matter.
+const (
+	bulkBytes = 64 << 10
+	bulkWait  = time.Second
+)
+
+// thin tells whether a link is of limited rate.
+func (c *Cluster) thin(l cluster.Link) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shapes[l].Rate > 0
 }
 
 // reachable is the session with an agent that could answer, or nil.

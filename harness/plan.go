@@ -25,6 +25,8 @@ type Plan struct {
 	// Election is the least election time-out of the system, Heartbeat its heartbeat. What the harness waits for is measured in them.
 	Election  time.Duration `json:"election"`
 	Heartbeat time.Duration `json:"heartbeat"`
+	// Cut is by what links between containers are cut: packets, or, to compare with that, the engine's disconnect. Empty: packets.
+	Cut string `json:"cut,omitempty"`
 	// Grace is for how long nodes keep their faults when the controller has gone silent; then they heal by themselves, where nodes can.
 	Grace   time.Duration `json:"grace"`
 	Weather Weather       `json:"weather"`

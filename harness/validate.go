@@ -23,6 +23,15 @@ const (
 // Strategies are the allowed values of Plan.Strategy.
 var Strategies = []string{Pinned, RoundRobin, Random}
 
+// Ways in which links between containers are cut.
+const (
+	CutPackets    = "packets"
+	CutDisconnect = "disconnect"
+)
+
+// Cuts are the allowed values of Plan.Cut.
+var Cuts = []string{CutPackets, CutDisconnect}
+
 // Allowed are the values that a plan may take for what this package does not know.
 type Allowed struct {
 	Targets, Clusters, Nemeses []string
@@ -71,6 +80,7 @@ func (p *Plan) Validate(a Allowed) error {
 		choice("cluster", p.Cluster, a.Clusters),
 		choice("workload", p.Workload, names),
 		choices("nemesis", p.Nemesis, a.Nemeses),
+		choice("cut", p.Cut, append([]string{""}, Cuts...)),
 		choice("strategy", p.Strategy, Strategies),
 		choice("read", p.Read, append([]string{""}, a.Modes...)),
 		choice("flaw", p.Flaw, append([]string{""}, a.Flaws...)),

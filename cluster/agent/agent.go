@@ -54,6 +54,7 @@ type Target struct {
 	Address string        `json:"address"` // host:port
 	Wait    time.Duration `json:"wait"`    // for each connection, from dialing to the answer
 	Times   int           `json:"times"`
+	Bytes   int           `json:"bytes,omitempty"` // of the rubbish that greets it; 0: a few
 }
 
 // State of an agent and its server.

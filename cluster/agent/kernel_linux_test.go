@@ -39,7 +39,7 @@ func TestRealPacketsAreDroppedThroughRestartsAndPassAfterSilence(t *testing.T) {
 		if want {
 			wait = patience
 		}
-		got, err := r.Probe(t.Context(), []Target{{at, wait, 1}})
+		got, err := r.Probe(t.Context(), []Target{{Address: at, Wait: wait, Times: 1}})
 		if must(t, err); (got[0][0] >= 0) != want {
 			t.Errorf("%s: trip %v, want passing: %v", at, got, want)
 		}

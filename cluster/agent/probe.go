@@ -15,8 +15,9 @@ import (
 var rubbish = slices.Repeat([]byte{0xff}, 64)
 
 const (
-	none     = time.Duration(-1) // no answer to a probe
-	farewell = 64 << 10          // bytes that a target may say before it hangs up
+	mostBytes = 1 << 20           // of a greeting
+	none      = time.Duration(-1) // no answer to a probe
+	farewell  = 64 << 10          // bytes that a target may say before it hangs up
 )
 
 // checkTargets bounds what one probe may cost.
@@ -25,6 +26,9 @@ func checkTargets(targets []Target) error {
 	for _, t := range targets {
 		if t.Times < 0 || t.Times > maxTimes || t.Wait < 0 || t.Wait > maxWait {
 			return fmt.Errorf("probe %s: %d times, waiting %v: want at most %d and %v", t.Address, t.Times, t.Wait, maxTimes, maxWait)
+		}
+		if t.Bytes < 0 || t.Bytes > mostBytes {
+			return fmt.Errorf("probe %s with %d bytes: want at most %d", t.Address, t.Bytes, mostBytes)
 		}
 		times += t.Times
 	}
@@ -50,6 +54,13 @@ func probe(ctx context.Context, targets []Target) [][]time.Duration {
 	return trips
 }
 
+func greeting(bytes int) []byte {
+	if bytes <= len(rubbish) {
+		return rubbish
+	}
+	return slices.Repeat(rubbish[:1], bytes)
+}
+
 // trip takes one connection.
 func trip(ctx context.Context, t Target) time.Duration {
 	began := time.Now()
@@ -62,7 +73,7 @@ func trip(ctx context.Context, t Target) time.Duration {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(began) })()
-	_, err = conn.Write(rubbish)
+	_, err = conn.Write(greeting(t.Bytes))
 	if err == nil {
 		_, err = io.CopyN(io.Discard, conn, farewell)
 	}

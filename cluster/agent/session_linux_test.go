@@ -154,7 +154,7 @@ func TestProbeTellsAnswersFromSilence(t *testing.T) {
 	w := startWard(t, "-hold")
 	r, _ := w.connect()
 	got, err := r.Probe(t.Context(), []Target{
-		{open, patience, 20}, {talking, patience, 2}, {silent, 50 * time.Millisecond, 3}, {closed.Addr().String(), patience, 2}, {resets, patience, 2}, {"nonsense", patience, 1}, {open, patience, 0},
+		{Address: open, Wait: patience, Times: 20}, {Address: talking, Wait: patience, Times: 2}, {Address: silent, Wait: 50 * time.Millisecond, Times: 3}, {Address: closed.Addr().String(), Wait: patience, Times: 2}, {Address: resets, Wait: patience, Times: 2}, {Address: "nonsense", Wait: patience, Times: 1}, {Address: open, Wait: patience, Times: 0},
 	})
 	must(t, err)
 	for i, want := range []struct{ times, answered int }{{20, 20}, {2, 2}, {3, 0}, {2, 0}, {2, 0}, {1, 0}, {0, 0}} {

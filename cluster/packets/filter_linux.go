@@ -84,6 +84,7 @@ func (f *Filter) Apply(s Set) error {
 	if err != nil {
 		return errors.Join(err, f.takeBack(lanes, before, fresh))
 	}
+	lanes, err = f.measured(lanes)
 	opened := f.opened
 	f.applied, f.opened = rules, lanes
 	if f.relay != nil {
@@ -91,7 +92,7 @@ func (f *Filter) Apply(s Set) error {
 		f.relay.release()
 	}
 	if len(rules.counters) == 0 {
-		err = f.vanish()
+		err = errors.Join(err, f.vanish())
 	}
 	return errors.Join(err, f.shut(opened, lanes))
 }
@@ -157,6 +158,9 @@ func (f *Filter) Counts() ([]Count, error) {
 		if err := f.relay.tally(counts); err != nil {
 			return nil, err
 		}
+	}
+	if err := f.tallyLanes(counts); err != nil {
+		return nil, err
 	}
 	var all []Count
 	for _, c := range counts {

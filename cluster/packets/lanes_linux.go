@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -46,6 +47,9 @@ type lane struct {
 	class uint16
 	shape cluster.Shape // of which a rate, if netem is false, and nothing else
 	netem bool
+	peers []netip.Addr // whose packets take it
+	// What the kernel had counted already when it was last applied.
+	waited, dropped uint64
 }
 
 // lanes of a clean Set.
@@ -62,11 +66,12 @@ func (f *Filter) lanes(s Set) (lanes []lane, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("route to %v: %w", shaped.To.Address, err)
 		}
-		l := lane{link: routes[0].LinkIndex, shape: shaped.Shape, netem: way.netem}
+		l := lane{link: routes[0].LinkIndex, shape: shaped.Shape, netem: way.netem, peers: []netip.Addr{shaped.To.Address}}
 		if way.class {
 			l.class = class(i)
 		} else if k := slices.IndexFunc(lanes, func(o lane) bool { return o.link == l.link }); k >= 0 {
 			lanes[k].shape.Rate = min(lanes[k].shape.Rate, l.shape.Rate)
+			lanes[k].peers = append(lanes[k].peers, l.peers...)
 			continue
 		}
 		lanes = append(lanes, l)
@@ -175,6 +180,50 @@ func queues(link int) ([]netlink.Qdisc, error) {
 		}
 		return slices.DeleteFunc(all, func(q netlink.Qdisc) bool { return link != 0 && q.Attrs().LinkIndex != link }), err
 	}
+}
+
+// measured are the lanes with what the kernel has counted at them: how often a packet has had to wait for its turn, and how many have been dropped since
+// too many waited.
+func (f *Filter) measured(lanes []lane) ([]lane, error) {
+	lanes = slices.Clone(lanes)
+	if len(lanes) == 0 {
+		return lanes, nil
+	}
+	all, err := queues(0)
+	if err != nil {
+		return lanes, fmt.Errorf("count at the queues: %w", err)
+	}
+	for i := range lanes {
+		l := &lanes[i]
+		handle := netlink.MakeHandle(f.major, 0)
+		if l.class != 0 {
+			handle = leaf(*l, 0).Attrs().Handle
+		}
+		for _, q := range all {
+			a := q.Attrs()
+			if l.shape.Rate > 0 && a.LinkIndex == l.link && a.Handle == handle && a.Statistics != nil && a.Statistics.Queue != nil {
+				l.waited, l.dropped = uint64(a.Statistics.Queue.Overlimits), uint64(a.Statistics.Queue.Drops)
+			}
+		}
+	}
+	return lanes, nil
+}
+
+// tallyLanes adds what rates have done since they were applied.
+func (f *Filter) tallyLanes(counts map[netip.Addr]*Count) error {
+	now, err := f.measured(f.opened)
+	if err != nil {
+		return err
+	}
+	for i, l := range now {
+		for _, p := range l.peers {
+			if c := counts[p]; c != nil {
+				c.Held += l.waited - f.opened[i].waited
+				c.Lost += l.dropped - f.opened[i].dropped
+			}
+		}
+	}
+	return nil
 }
 
 // shut removes those of the lanes that are not wanted, once what is queued in them has gone, but does not wait for ever for that.

@@ -242,11 +242,17 @@ func TestRate(t *testing.T) {
 			apply(t, f, shapeOf(Peer{w.far, []uint16{7000}}, cluster.Shape{Rate: rate}))
 			slow := stream(t, from, to, size)
 			t.Logf("%d bytes in %v, at %v bytes a second in %v", size, free, rate, slow)
+			if c := count(t, f); c.Held == 0 {
+				t.Errorf("counts %+v, want packets held", c)
+			}
 			if want := time.Second * (size - 2*frame) / rate; slow < want*9/10 {
 				t.Errorf("%d bytes in %v, want at least %v", size, slow, want)
 			}
 
 			apply(t, f, shapeOf(Peer{Address: w.far}, cluster.Shape{Rate: 20e3}))
+			if c := count(t, f); c.Held != 0 {
+				t.Errorf("counts %+v, want none since it was applied", c)
+			}
 			for range 20 {
 				near.WriteToUDPAddrPort(make([]byte, 1000), where(far))
 			}

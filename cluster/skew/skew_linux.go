@@ -1,7 +1,6 @@
 package skew
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,51 +36,38 @@ var own = sync.OnceValues(func() (image, error) {
 	return plan(b, r)
 })
 
-var errNoVDSO = errors.New("it has no vDSO: it is the kernel's own, has ended, or reads its clocks by system calls")
-
-// loadBound is for a process that has just been started: whoever starts it is told of the exec when its files have been closed, which the
-// kernel does before it gives it a vDSO.
-const loadBound = time.Second
+// errNoVDSO: in a process that is just becoming a program the vDSO is mapped last.
+var errNoVDSO = errors.New("it has no vDSO and reads its clocks by system calls")
 
 // mapping of the vDSO in a process.
 func mapping(pid int) (start, end int64, err error) {
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for began := time.Now(); ; <-poll.C {
-		start, end, err = mappingNow(pid)
-		if !errors.Is(err, errNoVDSO) || time.Since(began) > loadBound || hollow(pid) {
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH):
+			return 0, 0, errors.New("there is no such process")
+		case err != nil:
+			return 0, 0, err
+		case len(b) == 0:
+			return 0, 0, errors.New("it has ended, or is one of the kernel's own")
+		}
+		start, end, err = vdsoIn(string(b))
+		if !errors.Is(err, errNoVDSO) || time.Since(begun) > time.Second {
 			return start, end, err
 		}
 	}
 }
 
-// hollow tells whether all that is left of the process is its status.
-func hollow(pid int) bool {
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	return err != nil || len(maps) == 0
-}
-
-func mappingNow(pid int) (start, end int64, err error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, errors.New("there is no such process")
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if !strings.HasSuffix(lines.Text(), " [vdso]") {
+// vdsoIn the text of /proc/PID/maps.
+func vdsoIn(maps string) (start, end int64, err error) {
+	for m := range strings.Lines(maps) {
+		if !strings.HasSuffix(m, " [vdso]\n") {
 			continue
 		}
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x ", &start, &end); err != nil || end <= start || end-start > 1<<20 {
-			return 0, 0, fmt.Errorf("cannot make sense of its mapping %q", lines.Text())
+		if _, err := fmt.Sscanf(m, "%x-%x ", &start, &end); err != nil || start <= 0 || end <= start || end-start > 1<<20 {
+			return 0, 0, fmt.Errorf("cannot make sense of its mapping %q", m)
 		}
 		return start, end, nil
-	}
-	if err := lines.Err(); err != nil && !errors.Is(err, unix.ESRCH) {
-		return 0, 0, err
 	}
 	return 0, 0, errNoVDSO
 }

@@ -2,8 +2,11 @@ package skew
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -377,6 +380,64 @@ func TestSeveralAtOnce(t *testing.T) {
 	}
 }
 
+// A process that has only just been started is not whole yet.
+func TestNewbornProcess(t *testing.T) {
+	mustBeAble(t)
+	for range 10 {
+		g := staticGo(t, "0")
+		mustSet(t, attached(t, g.pid), cluster.Skew{Wall: time.Hour})
+		ahead(t, g.sample(t), time.Hour)
+	}
+}
+
+func TestMaps(t *testing.T) {
+	for _, c := range []struct {
+		maps       string
+		start, end int64
+	}{
+		{"", 0, 0},
+		{"7ffd1000-7ffd3000 rw-p 00000000 00:00 0    [stack]\n7f3abe7e1000-7f3abe7e3000 r-xp 00000000 00:00 0    [vdso]\n", 0x7f3abe7e1000, 0x7f3abe7e3000},
+		{"rubbish [vdso]\n", 0, 0},
+		{"2-1 r-xp [vdso]\n", 0, 0},
+		{"1-fffffffff r-xp [vdso]\n", 0, 0},
+		{"1-2 r-xp /tmp/a [vdso] b\n", 0, 0},
+	} {
+		start, end, err := vdsoIn(c.maps)
+		if start != c.start || end != c.end || (err == nil) != (end > 0) {
+			t.Errorf("%q: got %x to %x, %v", c.maps, start, end, err)
+		}
+	}
+}
+
+func FuzzMaps(f *testing.F) {
+	f.Add("7f3abe7e1000-7f3abe7e3000 r-xp 00000000 00:00 0    [vdso]\n")
+	f.Fuzz(func(t *testing.T, maps string) {
+		if start, end, err := vdsoIn(maps); err == nil && (start <= 0 || end <= start) {
+			t.Errorf("%q: got %x to %x", maps, start, end)
+		}
+	})
+}
+
+func TestTracedProcessSaysByWhom(t *testing.T) {
+	mustBeAble(t)
+	runtime.LockOSThread() // it is this thread that traces
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	want := fmt.Sprintf("it is being traced by %d,", syscall.Gettid())
+	if c, err := Attach(cmd.Process.Pid); err == nil {
+		c.Close()
+		t.Error("attached to a process that is being traced")
+	} else if !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
 func TestWhatCannotBeSkewed(t *testing.T) {
 	mustBeAble(t)
 	g := staticGo(t, "0")
@@ -390,7 +451,7 @@ func TestWhatCannotBeSkewed(t *testing.T) {
 	}
 	ahead(t, g.sample(t), 0)
 	syscall.Kill(g.pid, syscall.SIGKILL)
-	g.ended <- <-g.ended
+	g.ended <- <-g.ended // it has been waited for
 	for what, err := range map[string]error{
 		"set": c.Set(cluster.Skew{Wall: time.Hour}), "undo": c.Undo(),
 	} {

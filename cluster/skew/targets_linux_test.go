@@ -73,6 +73,11 @@ func launch(t testing.TB, cmd *exec.Cmd) *target {
 		close(done)
 	}()
 	t.Cleanup(func() {
+		select {
+		case <-done:
+			t.Logf("%s had ended: %v", cmd.Path, cmd.ProcessState)
+		default:
+		}
 		cmd.Process.Kill()
 		<-done
 	})

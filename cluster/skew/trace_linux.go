@@ -200,7 +200,7 @@ func seize(tid int) (there bool, err error) {
 			return false, nil
 		}
 		if tracer != "0" {
-			return false, fmt.Errorf("it is being traced by process %s, such as a debugger", tracer)
+			return false, fmt.Errorf("it is being traced by %s, such as a debugger", tracer)
 		}
 		return false, fmt.Errorf("trace it: %w (it takes the same user, or the capability SYS_PTRACE; kernel.yama.ptrace_scope may forbid it)", err)
 	}

@@ -35,7 +35,8 @@ func choose(ctx context.Context, stderr io.Writer) string {
 func openDocker(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
 	c, err := docker.New(ctx, docker.Config{
 		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed, Settings: settings(t, p), Grace: p.Grace,
-		Progress: func(what string) { fmt.Fprintln(os.Stderr, what) },
+		Disconnect: p.Cut == harness.CutDisconnect,
+		Progress:   func(what string) { fmt.Fprintln(os.Stderr, what) },
 	})
 	if err != nil {
 		return nil, nil, err

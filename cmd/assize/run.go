@@ -41,6 +41,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "seeds", Usage: "run the simulator on the seeds `A:B`, both included, on all cores"},
 		&cli.StringFlag{Name: "strategy", Value: harness.Pinned, Usage: "how clients choose a node: " + strings.Join(harness.Strategies, ", ")},
 		&cli.BoolFlag{Name: "carry", Usage: "clients carry the newest position they have seen and refuse older answers"},
+		&cli.StringFlag{Name: "cut", Usage: "how links between containers are cut: " + strings.Join(harness.Cuts, ", "), DefaultText: harness.CutPackets},
 		&cli.StringFlag{Name: "grace", Value: "10s", Usage: "`duration` for which nodes in containers keep their faults when this process has died"},
 		&cli.StringFlag{Name: "timeout", Value: "1s", Usage: "`duration` that a client waits for an answer"},
 	}
@@ -123,7 +124,7 @@ func readPlan(name string) (harness.Plan, error) {
 func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 	p := harness.Plan{
 		Target: c.String("target"), Cluster: c.String("cluster"), Workload: c.String("workload"), Strategy: c.String("strategy"),
-		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"),
+		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"), Cut: c.String("cut"),
 		Seed: seed,
 	}
 	switch names := c.String("nemesis"); names {
