@@ -91,6 +91,11 @@ func plan(b []byte, r replacement) (image, error) {
 		return image{}, fmt.Errorf("the vDSO has too little room left: %d of %d bytes are used, %d are needed", load.Filesz, size, r.size())
 	}
 	i.code = (size - r.size()) &^ 63
+	for _, s := range f.Sections {
+		if s.Type != elf.SHT_NOBITS && (s.Offset > size || s.FileSize > size-s.Offset) || s.Flags&elf.SHF_COMPRESSED != 0 {
+			return image{}, fmt.Errorf("the vDSO's section %s is not in it", s.Name)
+		}
+	}
 	symbols, err := f.DynamicSymbols()
 	if err != nil {
 		return image{}, fmt.Errorf("read the vDSO's symbols: %w", err)
