@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,8 @@ func (s *session) read(ctx context.Context, orders chan<- request) {
 	switch err := lines.Err(); {
 	case errors.Is(err, os.ErrDeadlineExceeded): // see hub.close
 		s.say(0, answer{Error: errEnding.Error()})
+	case errors.Is(err, bufio.ErrTooLong):
+		s.say(0, answer{Error: fmt.Sprintf("a line of more than %d bytes", maxLine)})
 	case err != nil:
 		s.say(0, answer{Error: err.Error()})
 	}

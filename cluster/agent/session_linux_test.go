@@ -2,12 +2,14 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -36,9 +38,18 @@ func TestTwoSessionsAtOnce(t *testing.T) {
 	}
 }
 
+// knock at the agent's socket, without an Attach between.
+func (w *ward) knock() *net.UnixConn {
+	w.t.Helper()
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: filepath.Join(w.dir, socketName), Net: "unix"})
+	must(w.t, err)
+	return conn
+}
+
 func TestRubbishEndsTheSessionOnly(t *testing.T) {
 	w := startWard(t, "-hold")
 	r, _ := w.connect()
+	stateOf(t, r)
 	for _, rubbish := range []string{
 		"GET / HTTP/1.1\r\n\r\n",
 		"\x00\xff\n",
@@ -49,11 +60,14 @@ func TestRubbishEndsTheSessionOnly(t *testing.T) {
 		`{"id":1,"do":"packets","packets":{"to":[{"address":"nowhere"}]}}` + "\n",
 		strings.Repeat("x", maxLine+10) + "\n",
 	} {
-		stream, _ := w.attach()
+		stream := w.knock()
 		if _, err := io.WriteString(stream, rubbish); err != nil && len(rubbish) < 1000 {
 			t.Error(err)
 		}
 		got, err := io.ReadAll(stream)
+		if errors.Is(err, syscall.ECONNRESET) && len(rubbish) > maxLine {
+			err = nil // the rest of a line that is too long is not read
+		}
 		if err != nil || !bytes.HasPrefix(got, []byte(`{"error":`)) || bytes.Count(got, []byte("\n")) != 1 {
 			t.Errorf("%.50q: answer %q, %v", rubbish, got, err)
 		}
@@ -67,12 +81,13 @@ func TestRubbishEndsTheSessionOnly(t *testing.T) {
 		{`{"id":9,"do":"noted","life":77}`, `{"id":9}`},
 		{`{"id":10,"do":"probe","targets":[{"address":"127.0.0.1:1","wait":1,"times":1000000}]}`, `{"id":10,"error":"probe 127.0.0.1:1`},
 	} {
-		stream, _ := w.attach()
+		stream := w.knock()
 		fmt.Fprintln(stream, c.request)
-		stream.Close() // of its input only: what was asked is answered
+		must(t, stream.CloseWrite()) // what was asked is answered
 		if got, err := io.ReadAll(stream); err != nil || !strings.HasPrefix(string(got), c.want) {
 			t.Errorf("%s: got %q, %v, want %s", c.request, got, err, c.want)
 		}
+		stream.Close()
 	}
 	if s := stateOf(t, r); s.Life != 0 {
 		t.Errorf("state %+v", s)
@@ -84,9 +99,9 @@ func TestSessionsAreBounded(t *testing.T) {
 	w := startWard(t, "-hold")
 	r, _ := w.connect()
 	stateOf(t, r)
-	deaf, err := net.Dial("unix", filepath.Join(w.dir, socketName))
-	must(t, err)
+	deaf := w.knock()
 	defer deaf.Close()
+	var err error
 	deaf.SetDeadline(time.Now().Add(patience))
 	for i := 1; err == nil; i++ {
 		_, err = fmt.Fprintf(deaf, `{"id":%d,"do":"state"}`+"\n", i)
@@ -95,9 +110,7 @@ func TestSessionsAreBounded(t *testing.T) {
 		t.Error("it was never hung up on")
 	}
 	for range 2 * maxSessions {
-		conn, err := net.Dial("unix", filepath.Join(w.dir, socketName))
-		must(t, err)
-		defer conn.Close()
+		defer w.knock().Close()
 	}
 	again, _ := w.connect()
 	stateOf(t, again)

@@ -92,6 +92,12 @@ var able = sync.OnceValue(func() error {
 		in.Close()
 		idle.Wait()
 	}()
+	// We are told of the exec when its files have been closed, which the kernel does before it gives it a vDSO.
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, _, err := mapping(idle.Process.Pid); err == nil {
+			break
+		}
+	}
 	c, err := Attach(idle.Process.Pid)
 	if err != nil {
 		return fmt.Errorf("tried on a process of our own: %w", err)
