@@ -5,8 +5,8 @@
 // (as Java does by CLOCK_MONOTONIC) waits too long or not at all, one that has the kernel wait for a while (as Go and Redis do) waits that
 // long. Programs that ask the kernel itself, by system call, are told the truth. An exec starts unskewed, a fork inherits what holds then.
 //
-// The process is stopped for less than a millisecond when the replacement is put in and when it is taken out, so that one of its system calls
-// may be interrupted, and never in between. One that is stopped already stays so.
+// The process is stopped for some milliseconds when the replacement is put in and when it is taken out, so that one of its system calls
+// may be interrupted, and never in between. One that is stopped already stays so. A reading costs a system call.
 package skew
 
 import (
