@@ -23,11 +23,7 @@ func TestArm64UnderQEMU(t *testing.T) {
 	}
 	now := time.Now().UnixNano()
 	past := truthfulSet()
-	for i, l := range []line{
-		{now - 3e12, now + 1e12, 3 * one / 2}, {1e9, 7e9, 2 * one}, {2e9, -5e9, one / 2}, {1e9, -1e15, 9 * one},
-	} {
-		past.lines[i] = l
-	}
+	past.lines = [lines]line{{now - 3e12, now + 1e12, 3 * one / 2}, {1e9, 7e9, 2 * one}, {2e9, -5e9, one / 2}, {1e9, -1e15, 9 * one}}
 	// A set that begins in an hour leaves the word to the one before it.
 	var soon [lines]int64
 	for i := range soon {

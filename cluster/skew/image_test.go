@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -224,20 +223,4 @@ func FuzzPlan(f *testing.F) {
 			t.Errorf("the planned one itself: %v, %v", got, err)
 		}
 	})
-}
-
-// Where the kernel of a real arm64 machine is at hand its vDSO is planned too: ASSIZE_SKEW_VDSO=file.
-func TestGivenVDSO(t *testing.T) {
-	name := os.Getenv("ASSIZE_SKEW_VDSO")
-	if name == "" {
-		return
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range []replacement{x86, aarch64} {
-		i, err := plan(b, r)
-		t.Logf("%v: %v; code at %#x of %#x, %d functions", r.machine, err, i.code, len(b), len(i.patches))
-	}
 }
