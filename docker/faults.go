@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,7 +19,7 @@ import (
 const (
 	// patience is how long a probe that should be answered waits: the machine may be busy.
 	patience = 3 * time.Second
-	// backlog is what a link of limited rate may have to carry before a probe.
+	// backlog is what a link of limited rate is given to carry before a probe.
 	backlog = 2 * time.Second
 )
 
@@ -253,8 +254,7 @@ func (c *Cluster) Trips(ctx context.Context, links []cluster.Link, probes int) (
 	for i, l := range links {
 		trips[i] = cluster.Trip{Link: l, Times: times[i]}
 	}
-	c.count(ctx, trips)
-	return trips, ctx.Err()
+	return trips, errors.Join(c.count(ctx, trips), ctx.Err())
 }
 
 // probe has the agent at the beginning of each link connect to its end. Where there is none that could, or it does not answer, nothing gets through.
@@ -288,10 +288,13 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, longest+patience)
 			defer cancel()
-			if got, err := remote.Probe(ctx, append(targets, bulk...)); err == nil && len(got) == len(targets)+len(bulk) {
+			if got, err := remote.Probe(ctx, targets); err == nil && len(got) == len(which) {
 				for k, i := range which {
 					copy(times[i], got[k])
 				}
+			}
+			if len(bulk) > 0 {
+				remote.Probe(ctx, bulk)
 			}
 		})
 	}
@@ -299,18 +302,19 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 	return times, ctx.Err()
 }
 
-// Few links are ever so busy that a limit of their rate shows. A burst that no limit lets through at once shows it; what becomes of its connection, which
-// the target resets in the middle, does not matter.
+// Few links are ever so busy that a limit of their rate shows, if it is not so low that probes show it. A burst that no limit lets through at once does;
+// what becomes of its connection, which the target resets in the middle, does not matter.
 const (
-	bulkBytes = 64 << 10
+	bulkBytes = 16 << 10
 	bulkWait  = time.Second
+	lowRate   = 20e3
 )
 
-// thin tells whether a link is of limited rate.
+// thin tells whether a link is of limited rate, but not of a low one.
 func (c *Cluster) thin(l cluster.Link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.shapes[l].Rate > 0
+	return c.shapes[l].Rate > lowRate
 }
 
 // reachable is the session with an agent that could answer, or nil.
@@ -344,10 +348,8 @@ func (c *Cluster) target(l cluster.Link, probes int) agent.Target {
 	return t
 }
 
-// count adds what the shapers have done. One that cannot be asked has done nothing that anybody knows of.
-func (c *Cluster) count(ctx context.Context, trips []cluster.Trip) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// count adds what the shapers have done. One that is down, or frozen, has done nothing that anybody can know of.
+func (c *Cluster) count(ctx context.Context, trips []cluster.Trip) error {
 	counts := map[string][]packets.Count{}
 	for i := range trips {
 		t := &trips[i]
@@ -360,9 +362,8 @@ func (c *Cluster) count(ctx context.Context, trips []cluster.Trip) {
 			continue
 		}
 		if _, asked := counts[t.Link.From]; !asked {
-			counts[t.Link.From] = nil
-			if remote := from.reachable(); remote != nil {
-				counts[t.Link.From], _ = remote.Counts(ctx)
+			if counts[t.Link.From], err = from.counts(ctx); err != nil {
+				return fmt.Errorf("counts of %s: %w", t.Link.From, err)
 			}
 		}
 		for _, k := range counts[t.Link.From] {
@@ -371,4 +372,19 @@ func (c *Cluster) count(ctx context.Context, trips []cluster.Trip) {
 			}
 		}
 	}
+	return nil
+}
+
+func (p *place) counts(ctx context.Context) ([]packets.Count, error) {
+	remote := p.reachable()
+	if remote == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, agentBound)
+	defer cancel()
+	counts, err := remote.Counts(ctx)
+	if p.reachable() != remote {
+		return nil, nil
+	}
+	return counts, err
 }

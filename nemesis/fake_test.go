@@ -37,6 +37,7 @@ type fake struct {
 	late     string               // has left without anybody having seen it
 	pending  *fakeNode            // has joined without anybody having seen it
 	hunted   bool                 // whoever is paused or skewed is killed at once
+	reborn   bool                 // whoever is paused is killed at once and started again
 	restless bool                 // every answer comes from another process
 	weak     func(*cluster.Shape) // parts of a shape that do not act
 	clogged  bool                 // shaped links carry nothing
@@ -126,8 +127,11 @@ func (f *fake) Kill(_ context.Context, name string) error {
 func (f *fake) Pause(_ context.Context, name string) error {
 	n, err := f.get(name)
 	if err == nil && name != f.stubborn {
-		n.paused = true
+		n.paused = !f.reborn
 		n.down = f.hunted
+		if f.reborn {
+			n.process++
+		}
 	}
 	return err
 }
@@ -165,6 +169,7 @@ func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
 		s.Role = "leader"
 	}
 	s.Wall, s.Mono = n.clocks(f.now)
+	s.Process = n.process
 	if f.restless {
 		n.process++
 		s.Process, s.Mono = n.process, 0

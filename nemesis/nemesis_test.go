@@ -419,3 +419,12 @@ func TestClocksOfTwoProcessesAreNotCompared(t *testing.T) {
 		}
 	}
 }
+
+// Another fault kills the paused process and its mending starts the node again, before the probe: that it answers says nothing of the pause.
+func TestPausesOfProcessesThatAreGoneAreNoEvidence(t *testing.T) {
+	breaks(t, pause, 3, func(f *fake) { f.reborn = true }, func(t *testing.T, _ *fake, fault history.Fault, err error) {
+		if !errors.Is(err, ErrNothing) || fault.Held {
+			t.Errorf("got %+v, %v, want %v", fault, err, ErrNothing)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"assize/cluster"
 	"assize/history"
@@ -40,7 +41,11 @@ func breakPause(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 	failed := each(c, targets, func(n string) error { return stop(ctx, n) })
 	var after []sight
 	quiet := await(ctx, c, probeBound, func() bool {
-		after = look(ctx, c, remaining(c, targets))
+		// One that has been killed meanwhile and started again is not the process that was stopped.
+		after = slices.DeleteFunc(look(ctx, c, remaining(c, targets)), func(s sight) bool {
+			old, _ := find(before, s.node)
+			return s.up && s.status.Process != old.status.Process
+		})
 		return len(those(after, isUp)) == 0
 	})
 	fault.Probe = "status: " + told(after)

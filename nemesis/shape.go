@@ -145,13 +145,17 @@ func breakShape(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 	if err := shaper.Shape(ctx, target.links, s); err != nil {
 		return fault, fmt.Errorf("shape: %w", err)
 	}
+	// What one look has shown need not be shown by the next: other faults come and go meanwhile.
 	var seen evidence
+	missing := absent(s, evidence{}, 0, 0)
 	fault.Held = await(ctx, c, probeBound, func() bool {
 		seen, err = attest(ctx, c, free, s)
+		missing = slices.DeleteFunc(missing, func(part string) bool { return !slices.Contains(seen.missing, part) })
+		seen.missing = missing
 		fault.Probe = seen.words()
-		return err != nil || len(seen.missing) == 0 || seen.judged == 0 && !seen.carried
-	}) && err == nil && seen.judged > 0
-	if err == nil && seen.judged == 0 {
+		return err != nil || len(missing) == 0 || seen.judged == 0 && !seen.carried
+	}) && err == nil && len(missing) == 0
+	if err == nil && !fault.Held && seen.judged == 0 {
 		return fault, silent(ctx, c, target.links, seen)
 	}
 	return fault, err

@@ -18,6 +18,8 @@ const (
 	mostBytes = 1 << 20           // of a greeting
 	none      = time.Duration(-1) // no answer to a probe
 	farewell  = 64 << 10          // bytes that a target may say before it hangs up
+	// A target that has not answered so often in a row is not asked again: a probe of many that are silent would take too long.
+	mostMissed = 2
 )
 
 // checkTargets bounds what one probe may cost.
@@ -45,8 +47,17 @@ func probe(ctx context.Context, targets []Target) [][]time.Duration {
 	for i, t := range targets {
 		trips[i] = make([]time.Duration, t.Times)
 		all.Go(func() {
+			missed := 0
 			for j := range trips[i] {
-				trips[i][j] = trip(ctx, t)
+				trips[i][j] = none
+				if missed == mostMissed {
+					continue
+				}
+				if trips[i][j] = trip(ctx, t); trips[i][j] >= 0 {
+					missed = 0
+				} else {
+					missed++
+				}
 			}
 		})
 	}

@@ -147,7 +147,7 @@ func bucket(at netlink.QdiscAttrs, rate float64) *netlink.Tbf {
 		QdiscAttrs: at,
 		Rate:       uint64(rate),
 		Buffer:     netlink.Xmittime(uint64(rate), uint32(burst)),
-		Limit:      uint32(min(burst+max(rate*backlog.Seconds(), 16*frame), math.MaxInt32)),
+		Limit:      uint32(min(burst+max(rate*backlog.Seconds(), 4*frame), math.MaxInt32)),
 	}
 }
 
