@@ -81,6 +81,7 @@ func (p *Plan) Validate(a Allowed) error {
 		choice("workload", p.Workload, names),
 		choices("nemesis", p.Nemesis, a.Nemeses),
 		choice("cut", p.Cut, append([]string{""}, Cuts...)),
+		bad("cut", p.Cut != "" && p.Cluster != "docker", "only links between containers can be cut in more than one way; --cluster must be docker"),
 		choice("strategy", p.Strategy, Strategies),
 		choice("read", p.Read, append([]string{""}, a.Modes...)),
 		choice("flaw", p.Flaw, append([]string{""}, a.Flaws...)),

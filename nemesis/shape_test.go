@@ -108,7 +108,7 @@ func TestSilentLinksAreNoEvidence(t *testing.T) {
 
 func TestPartsOfAShapeThatAreNotSeenAreNamed(t *testing.T) {
 	whole := cluster.Shape{Delay: 100 * time.Millisecond, Jitter: 80 * time.Millisecond, Loss: 0.1, Duplicated: 0.1}
-	seen := evidence{judged: 4, held: 9, lost: 2, duplicated: 1}
+	seen := evidence{judged: 4, telling: 4, held: 9, lost: 2, duplicated: 1}
 	for _, c := range []struct {
 		name          string
 		shape         cluster.Shape
@@ -119,9 +119,10 @@ func TestPartsOfAShapeThatAreNotSeenAreNamed(t *testing.T) {
 		{"all", whole, seen, 0, 4, ""},
 		{"one link on time", whole, seen, 1, 4, "delay"},
 		{"few links uneven", whole, seen, 0, 1, "jitter"},
-		{"none lost", whole, evidence{judged: 4, held: 9, duplicated: 1}, 0, 4, "loss"},
-		{"none doubled", whole, evidence{judged: 4, held: 9, lost: 1}, 0, 4, "duplicates"},
-		{"the machine is slow, not the link", whole, evidence{judged: 4, lost: 1, duplicated: 1}, 0, 4, "delay jitter"},
+		{"few answer often enough", whole, evidence{judged: 4, telling: 2, held: 9, lost: 2, duplicated: 1}, 0, 1, ""},
+		{"none lost", whole, evidence{judged: 4, telling: 4, held: 9, duplicated: 1}, 0, 4, "loss"},
+		{"none doubled", whole, evidence{judged: 4, telling: 4, held: 9, lost: 1}, 0, 4, "duplicates"},
+		{"the machine is slow, not the link", whole, evidence{judged: 4, telling: 4, lost: 1, duplicated: 1}, 0, 4, "delay jitter"},
 		{"no rate", cluster.Shape{Rate: 1e4}, evidence{judged: 4}, 0, 0, "rate"},
 		{"nobody answered", cluster.Shape{Loss: 0.1}, evidence{lost: 1}, 0, 0, "loss"},
 	} {

@@ -22,7 +22,7 @@ func TestAgentCommandLine(t *testing.T) {
 		{"agent --hold --grace soon", `invalid value "soon" for flag -grace`},
 		{"agent --frob", "flag provided but not defined: -frob; see assize agent --help"},
 		{"agent attach more", `attach takes no arguments, got "more"`},
-		{"agent attach --frob", "flag provided but not defined: -frob; see assize attach --help"},
+		{"agent attach --frob", "flag provided but not defined: -frob; see assize agent attach --help"},
 	} {
 		status, stdout, stderr := call(t, strings.Fields(c.args)...)
 		if status != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "assize: "+c.want) || strings.Count(stderr, "\n") != 1 {

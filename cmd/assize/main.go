@@ -80,13 +80,15 @@ func application(stdout, stderr io.Writer) *cli.App {
 	commands := []*cli.Command{
 		runCommand(), checkCommand(), listCommand(), upCommand(), cleanCommand(), skewCommand(), nodeCommand(), agentCommand(), wardenCommand(),
 	}
-	misused := func(c *cli.Context, err error, _ bool) error {
-		return usage("%v; see %s --help", err, strings.TrimSpace(c.App.Name+" "+c.Command.Name))
+	misused := func(words ...string) cli.OnUsageErrorFunc {
+		return func(_ *cli.Context, err error, _ bool) error {
+			return usage("%v; see %s --help", err, strings.Join(append([]string{"assize"}, words...), " "))
+		}
 	}
 	for _, c := range commands {
-		c.OnUsageError = misused
+		c.OnUsageError = misused(c.Name)
 		for _, sub := range c.Subcommands {
-			sub.OnUsageError = misused
+			sub.OnUsageError = misused(c.Name, sub.Name)
 		}
 	}
 	return &cli.App{
@@ -96,7 +98,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		HideVersion:    true,
-		OnUsageError:   misused,
+		OnUsageError:   misused(),
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {

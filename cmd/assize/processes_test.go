@@ -14,7 +14,7 @@ import (
 	"assize/report"
 )
 
-// onProcesses runs five real processes and returns the verdict.
+// onProcesses runs five real nodes and returns the verdict.
 func onProcesses(t *testing.T, args ...string) report.Verdict {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "run")
@@ -92,13 +92,13 @@ func TestR1OnProcesses(t *testing.T) {
 }
 
 func TestR2OnProcesses(t *testing.T) {
-	validOnProcesses(t, "--read", "readindex", "--nemesis", allNemeses, "--time", "10s")
+	validOnProcesses(t, "--cluster", "local", "--read", "readindex", "--nemesis", allNemeses, "--time", "10s")
 }
 
 func TestR3OnProcessesWithTrueClocks(t *testing.T) {
-	validOnProcesses(t, "--read", "lease", "--nemesis", "kill,pause,partition", "--time", "10s")
+	validOnProcesses(t, "--cluster", "local", "--read", "lease", "--nemesis", "kill,pause,partition", "--time", "10s")
 }
 
 func TestR4OnProcesses(t *testing.T) {
-	convictedOnProcesses(t, 5, "--read", "local", "--nemesis", "partition", "--time", "8s")
+	convictedOnProcesses(t, 5, "--cluster", "local", "--read", "local", "--nemesis", "partition", "--time", "8s")
 }

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"assize/checkers"
+	"assize/cluster"
+	"assize/harness"
+	"assize/history"
+
+	"assize/targets"
+)
+
+// aimed finds draws by which a nemesis does what is wanted, as tried on a simulated cluster of five: with all nodes up and one of them leading, a draw
+// means the same everywhere.
+func aimed(t *testing.T, name string, n int, wanted func(f history.Fault, leader string) bool) (draws []uint64) {
+	t.Helper()
+	raft, _ := targets.Find("raft")
+	p := harness.Plan{Cluster: simKind, Nodes: 5, Seed: 1}
+	fill(&p)
+	c, host, err := openSim(t.Context(), raft, withWeather(p), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	nemeses, err := nemesesFor(c, []string{name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = host(func() {
+		for draw := uint64(1); len(draws) < n && draw < 1000; draw++ {
+			leader := settled(c)
+			f, err := nemeses[0].Break(context.Background(), c, harness.Stream(draw, name))
+			if err == nil && f.Held && wanted(f, leader) {
+				draws = append(draws, draw)
+			}
+			if _, err := nemeses[0].Mend(context.Background(), c); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil || len(draws) < n {
+		t.Fatalf("%d of %d draws found, %v", len(draws), n, err)
+	}
+	return draws
+}
+
+// settled waits for a leader whom all nodes know.
+func settled(c cluster.Cluster) string {
+	for {
+		leaders := map[string]int{}
+		for _, n := range c.Nodes() {
+			if s, err := c.Status(context.Background(), n); err == nil && s.Leader != "" {
+				leaders[s.Leader]++
+			}
+		}
+		for leader, n := range leaders {
+			if n == len(c.Nodes()) {
+				return leader
+			}
+		}
+		c.Sleep(50 * time.Millisecond)
+	}
+}
+
+// slowLeader: the leader's monotonic clock runs at less than a fifth of its rate, and nothing else.
+func slowLeader(f history.Fault, leader string) bool {
+	return strings.HasPrefix(f.What, "monotonic clock runs at 0.1") && len(f.Nodes) == 1 && f.Nodes[0] == leader
+}
+
+func cutLeader(f history.Fault, leader string) bool {
+	return strings.HasPrefix(f.What, "cut "+leader+" | ") || strings.HasPrefix(f.What, "cut the leader "+leader)
+}
+
+// cycle is a plan's faults that come again and again.
+type cycle struct {
+	name   string
+	after  time.Duration // of the cycle's beginning
+	lasts  time.Duration
+	wanted func(f history.Fault, leader string) bool
+}
+
+// convictedByCycles repeats a cycle of aimed faults, in containers, until linearizability is refuted with the operations named; it may take three runs.
+func convictedByCycles(t *testing.T, read string, storm, period time.Duration, cycles ...cycle) {
+	t.Helper()
+	needsDocker(t)
+	p := harness.Plan{Cluster: dockerKind, Read: read, Nodes: 5, Time: storm, Rate: 400, Clients: 20, Nemesis: []string{}, Faults: []harness.Fault{}}
+	fill(&p)
+	rounds := int((storm - time.Second) / period)
+	for _, k := range cycles {
+		p.Nemesis = append(p.Nemesis, k.name)
+		for i, draw := range aimed(t, k.name, rounds, k.wanted) {
+			p.Faults = append(p.Faults, harness.Fault{
+				ID: len(p.Faults) + 1, Name: k.name, At: time.Second + time.Duration(i)*period + k.after, For: k.lasts, Draw: draw,
+			})
+		}
+	}
+	for seed := uint64(1); seed <= 3; seed++ {
+		p.Seed = seed
+		b, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "plan.json")
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if v := onProcesses(t, "--plan", file); judgement(v, "linearizable") == checkers.Invalid {
+			named(t, v)
+			return
+		}
+	}
+	t.Error("not convicted in three runs")
+}
+
+// TestR1InContainers cuts the leader off: its clients go on reading what its successor has overwritten.
+func TestR1InContainers(t *testing.T) {
+	convictedByCycles(t, "leader", 16*time.Second, 4*time.Second, cycle{"partition", 0, 2 * time.Second, cutLeader})
+}
+
+func TestR2InContainers(t *testing.T) {
+	needsDocker(t)
+	validOnProcesses(t, "--cluster", "docker", "--read", "readindex", "--nemesis", "partition,clock,pause", "--time", "10s")
+}
+
+// TestR3InContainers cuts off a leader whose clock has just begun to run slow, so that its lease outlasts its followers' patience. Soon after: its
+// heartbeats are slow, too, and it would be deposed.
+func TestR3InContainers(t *testing.T) {
+	convictedByCycles(t, "lease", 26*time.Second, 8*time.Second,
+		cycle{"clock", 0, 3 * time.Second, slowLeader}, cycle{"partition", 400 * time.Millisecond, 2 * time.Second, cutLeader})
+}
+
+func TestR3InContainersWithTrueClocks(t *testing.T) {
+	needsDocker(t)
+	validOnProcesses(t, "--cluster", "docker", "--read", "lease", "--nemesis", "kill,pause,partition,shape", "--time", "10s")
+}
+
+func TestR4InContainers(t *testing.T) {
+	needsDocker(t)
+	convictedOnProcesses(t, 5, "--cluster", "docker", "--read", "local", "--nemesis", "partition", "--time", "8s")
+}
