@@ -20,6 +20,25 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), err.String()
 }
 
+// misuses of what concerns containers and clocks, and the sentence that each gets.
+var misuses = []struct{ args, want string }{
+	{"run --cluster local --cut disconnect", `--cut: only links between containers can be cut in more than one way; --cluster must be docker`},
+	{"run --cluster docker --cut x", `--cut: unknown value "x"; allowed are packets, disconnect`},
+	{"run --grace 1ms", `--grace: 1ms is not from 1s to 1h`},
+	{"clean up", `clean takes no arguments, got "up"`},
+	{"clean --frob", `flag provided but not defined: -frob; see assize clean --help`},
+	{"skew more", `skew takes no arguments, got "more"`},
+	{"skew --undo", `--pid: "" is not the number of a process`},
+	{"skew --pid x --undo", `--pid: "x" is not the number of a process`},
+	{"skew --pid 1", `skew needs --undo, or what to do to the clocks, one or more of --wall, --mono, `},
+	{"skew --pid 1 --undo --wall 1h", `skew needs --undo, or what to do`},
+	{"skew --pid 1 --wall soon", `--wall: "soon" is not a duration, such as +1h, -250ms or 5s`},
+	{"skew --pid 1 --rate 0", `--rate: "0" is not a number from 0.001 to 1000`},
+	{"skew --pid 1 --rate 2 --mono-rate 1", `--rate cannot be combined with --wall-rate or --mono-rate`},
+	{"skew --pid 1 --wall 1h --strobe 1us", `--strobe: 1µs is not a period of at least 1ms`},
+	{"skew --pid 1 --strobe 1s", `--strobe needs --wall`},
+}
+
 func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
@@ -36,17 +55,12 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	file("held/history.jsonl", "")
-	for _, c := range []struct{ args, want string }{
+	for _, c := range append(misuses, []struct{ args, want string }{
 		{"frob", `unknown command "frob"; commands are run, check, list, up`},
 		{"run --nemesis kil", `--nemesis: unknown value "kil"; allowed are all, none, ` + strings.Join(nemesisNames(), ", ")},
 		{"run --nemesis kill,all", `--nemesis: unknown value "all"; allowed are kill`},
 		{"run --cluster moon", `--cluster: unknown value "moon"; allowed are auto, sim, local, docker`},
-		{"run --cluster local --cut disconnect", `--cut: only links between containers can be cut in more than one way; --cluster must be docker`},
-		{"run --cluster docker --cut x", `--cut: unknown value "x"; allowed are packets, disconnect`},
-		{"run --grace 1ms", `--grace: 1ms is not from 1s to 1h`},
 		{"run --seeds 1:2 --cluster docker", `--seeds runs in the simulator only; --cluster must be auto or sim, not "docker"`},
-		{"clean up", `clean takes no arguments, got "up"`},
-		{"clean --frob", `flag provided but not defined: -frob; see assize clean --help`},
 		{"run --target zab", `--target: unknown value "zab"; allowed are raft`},
 		{"run --workload x", `--workload: unknown value "x"; allowed are register, set`},
 		{"run --strategy x", `--strategy: unknown value "x"; allowed are pinned, round-robin, random`},
@@ -87,17 +101,7 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"list more", `list takes no arguments, got "more"`},
 		{"up --nodes x", `--nodes: "x" is not a whole number from 1 on`},
 		{"up --read x", `--read: unknown value "x"; allowed are readindex, `},
-		{"skew more", `skew takes no arguments, got "more"`},
-		{"skew --undo", `--pid: "" is not the number of a process`},
-		{"skew --pid x --undo", `--pid: "x" is not the number of a process`},
-		{"skew --pid 1", `skew needs --undo, or what to do to the clocks, one or more of --wall, --mono, `},
-		{"skew --pid 1 --undo --wall 1h", `skew needs --undo, or what to do`},
-		{"skew --pid 1 --wall soon", `--wall: "soon" is not a duration, such as +1h, -250ms or 5s`},
-		{"skew --pid 1 --rate 0", `--rate: "0" is not a number from 0.001 to 1000`},
-		{"skew --pid 1 --rate 2 --mono-rate 1", `--rate cannot be combined with --wall-rate or --mono-rate`},
-		{"skew --pid 1 --wall 1h --strobe 1us", `--strobe: 1µs is not a period of at least 1ms`},
-		{"skew --pid 1 --strobe 1s", `--strobe needs --wall`},
-	} {
+	}...) {
 		status, stdout, stderr := call(t, strings.Fields(c.args)...)
 		if status != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "assize: "+c.want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q, want %d and %q", c.args, status, stdout, stderr, exitUsage, c.want)
