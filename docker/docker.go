@@ -41,6 +41,8 @@ type Config struct {
 	Publish bool
 	// Disconnect cuts by taking a container off its network instead of dropping packets, for comparison: links can only be cut all at once.
 	Disconnect bool
+	// Beside leaves alone what killed runs have left behind.
+	Beside bool
 	// Progress is told in words of what takes long, such as building an image; may be nil.
 	Progress func(string)
 }
@@ -130,8 +132,10 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 
 // begin makes what the nodes need, and then the nodes.
 func (c *Cluster) begin(ctx context.Context) error {
-	if _, err := sweep(ctx, c.engine, false); err != nil {
-		return fmt.Errorf("remove what killed runs have left: %w", err)
+	if !c.config.Beside {
+		if _, err := sweep(ctx, c.engine, abandoned); err != nil {
+			return fmt.Errorf("remove what killed runs have left: %w", err)
+		}
 	}
 	binary, err := c.prepareImage(ctx)
 	if err != nil {

@@ -30,7 +30,11 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 		return Swept{}, err
 	}
 	defer engine.Close()
-	swept, err := sweep(ctx, engine, all)
+	doomed := abandoned
+	if all {
+		doomed = func(labelledRun) bool { return true }
+	}
+	swept, err := sweep(ctx, engine, doomed)
 	if err != nil || !images {
 		return swept, err
 	}
@@ -52,8 +56,14 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 
 func labelled(what string) filters.Args { return filters.NewArgs(filters.Arg("label", what)) }
 
-// sweep removes the runs whose controllers are dead, or all.
-func sweep(ctx context.Context, engine *client.Client, all bool) (swept Swept, err error) {
+// abandoned tells whether a run's controller is dead, as far as somebody here can know.
+func abandoned(r labelledRun) bool {
+	who, err := parseController(r.controller)
+	return err == nil && who.dead()
+}
+
+// sweep removes the runs that are doomed.
+func sweep(ctx context.Context, engine *client.Client, doomed func(labelledRun) bool) (swept Swept, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*engineBound)
 	defer cancel()
 	runs, err := runsOf(ctx, engine)
@@ -61,8 +71,7 @@ func sweep(ctx context.Context, engine *client.Client, all bool) (swept Swept, e
 		return swept, err
 	}
 	for _, r := range runs {
-		who, bad := parseController(r.controller)
-		if !all && (bad != nil || !who.dead()) {
+		if !doomed(r) {
 			swept.Living = append(swept.Living, r.name)
 			continue
 		}

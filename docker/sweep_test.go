@@ -39,7 +39,7 @@ func TestNothingIsLeftAndNothingElseIsTouched(t *testing.T) {
 		must(t, gone(own.NetworkRemove(context.Background(), foreign.ID)))
 		must(t, gone(own.VolumeRemove(context.Background(), "others-volume", true)))
 	})
-	living, err := sweep(ctx, engine, false)
+	living, err := sweep(ctx, engine, func(r labelledRun) bool { return r.name == c.run && abandoned(r) })
 	if err != nil || !slices.Contains(living.Living, c.run) {
 		t.Errorf("a sweep beside a living run: %+v, %v", living, err)
 	}
@@ -105,7 +105,8 @@ func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
 		must(t, err)
 	}
 	defer removeRun(ctx, c.engine, "testfar")
-	swept, err := sweep(ctx, c.engine, false)
+	mine := func(r labelledRun) bool { return strings.HasPrefix(r.name, "test") || r.name == c.run }
+	swept, err := sweep(ctx, c.engine, func(r labelledRun) bool { return mine(r) && abandoned(r) })
 	must(t, err)
 	if !slices.Contains(swept.Volumes, "assize-testdead") || !slices.Contains(swept.Networks, "assize-testdead") {
 		t.Errorf("swept %+v, want all of testdead", swept)

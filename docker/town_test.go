@@ -22,6 +22,7 @@ func town(t *testing.T, nodes int, change func(*Config)) *Cluster {
 	d := raft.Defaults
 	config := Config{
 		System: raft.System, Dir: t.TempDir(), Nodes: nodes, Seed: 1, Grace: time.Minute,
+		Beside:   true, // tests of other packages watch what becomes of runs that they have killed
 		Settings: cluster.Settings{Target: "raft", Read: d.Read, Heartbeat: d.Heartbeat, Election: d.Election, Drift: d.Drift, Snapshot: 100},
 	}
 	if change != nil {
