@@ -31,7 +31,7 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 	case runs:
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, bootBound+agentBound)
+	ctx, cancel := context.WithTimeout(ctx, engineBound+bootBound+agentBound)
 	defer cancel()
 	if err := p.boot(ctx); err != nil {
 		return nil, err

@@ -72,24 +72,22 @@ func (l *life) over() bool {
 	}
 }
 
-// Make creates a node's volume and container, and starts the container; its agent holds the server back.
+// Make creates a node's volume and container. The container is started with its first server, so that no node waits for another's.
 func (c *Cluster) Make(ctx context.Context, n *fleet.Node) (fleet.Place, error) {
 	address, err := c.network.address(n.ID)
 	if err != nil {
 		return nil, err
 	}
 	p := &place{of: c, node: n, address: address, client: netip.AddrPortFrom(address, clientPort).String()}
-	ctx, cancel := context.WithTimeout(ctx, engineBound+bootBound)
+	ctx, cancel := context.WithTimeout(ctx, engineBound)
 	defer cancel()
 	if err := p.create(ctx); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.places[n.Name] = p
-	c.mu.Unlock()
-	p.op.Lock()
-	defer p.op.Unlock()
-	return p, p.boot(ctx)
+	return p, nil
 }
 
 // create the container and its volume.
