@@ -22,7 +22,7 @@ import (
 // machine, is noticed.
 func TestRecordedRunReplays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	status, stdout, stderr := call(t, "run", "--nodes", "3", "--time", "5s", "--nemesis", "kill,pause", "--record", "--out", dir)
+	status, stdout, stderr := call(t, "run", "--cluster", "local", "--nodes", "3", "--time", "5s", "--nemesis", "kill,pause", "--record", "--out", dir)
 	if status == exitBroken || !strings.Contains(stdout, "nodes   assize node replay "+dir+"\n") {
 		t.Fatalf("exit %d\n%s%s", status, stdout, stderr)
 	}
