@@ -122,7 +122,7 @@ func (p *place) Close() error {
 	defer p.op.Unlock()
 	p.mu.Lock()
 	closed, b := p.closed, p.box
-	p.closed, p.box = true, nil
+	p.closed = true // so that nobody takes its end for an accident
 	p.mu.Unlock()
 	if closed {
 		return nil
@@ -132,16 +132,7 @@ func (p *place) Close() error {
 	var err error
 	if p.of.config.Settings.Record {
 		// A server that still writes would leave a torn end.
-		if b != nil {
-			p.mu.Lock()
-			p.box = b
-			p.mu.Unlock()
-			err = p.kill(ctx)
-			p.mu.Lock()
-			p.box = nil
-			p.mu.Unlock()
-		}
-		err = errors.Join(err, p.copyOut(ctx, "record"))
+		err = errors.Join(p.kill(ctx), p.copyOut(ctx, "record"))
 	}
 	if b != nil {
 		p.remoteOf(b).Close()

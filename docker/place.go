@@ -49,6 +49,7 @@ type place struct {
 type box struct {
 	remote *agent.Remote
 	heard  <-chan struct{} // closed when all that it printed has been read
+	told   uint64          // the last life of the server whose end we know
 }
 
 // life of the server, within its container's.
@@ -266,10 +267,14 @@ func (p *place) lost(b *box, end string) bool {
 	return false
 }
 
-// ended takes note of the end of a life, which the agent tells once.
+// ended takes note of the end of a life. An agent whose session has broken meanwhile tells it again.
 func (p *place) ended(b *box, e agent.End) {
-	p.node.Log.Line("harness: ended with " + e.Status)
 	p.mu.Lock()
+	if e.Life <= b.told {
+		p.mu.Unlock()
+		return
+	}
+	b.told = e.Life
 	l := p.life
 	own := l != nil && l.box == b && (l.number == e.Life || l.number == 0) && !l.over()
 	if own {
@@ -277,6 +282,7 @@ func (p *place) ended(b *box, e agent.End) {
 		l.end = e.Status
 	}
 	p.mu.Unlock()
+	p.node.Log.Line("harness: ended with " + e.Status)
 	if !e.Killed || !e.Asked {
 		p.of.Died(p.node, e.Status)
 	}
