@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -103,15 +100,7 @@ func convictedByCycles(t *testing.T, read string, storm, period time.Duration, c
 	}
 	for seed := uint64(1); seed <= 3; seed++ {
 		p.Seed = seed
-		b, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "plan.json")
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if v := onProcesses(t, "--plan", file); judgement(v, "linearizable") == checkers.Invalid {
+		if v := byPlan(t, p); judgement(v, "linearizable") == checkers.Invalid {
 			named(t, v)
 			return
 		}

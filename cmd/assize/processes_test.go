@@ -34,6 +34,20 @@ func onProcesses(t *testing.T, args ...string) report.Verdict {
 	return v
 }
 
+// byPlan runs what a plan says.
+func byPlan(t *testing.T, p harness.Plan) report.Verdict {
+	t.Helper()
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "plan.json")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return onProcesses(t, "--plan", file)
+}
+
 // convictedOnProcesses runs until linearizability is refuted with the operations named.
 func convictedOnProcesses(t *testing.T, runs int, args ...string) {
 	t.Helper()
@@ -75,15 +89,7 @@ func TestR1OnProcesses(t *testing.T) {
 			f := harness.Fault{ID: len(p.Faults) + 1, Name: "pause", At: at, For: 500 * time.Millisecond, Draw: harness.Stream(seed, "pauses", uint64(at)).Uint64()}
 			p.Faults = append(p.Faults, f)
 		}
-		b, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "plan.json")
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if v := onProcesses(t, "--plan", file); judgement(v, "linearizable") == checkers.Invalid {
+		if v := byPlan(t, p); judgement(v, "linearizable") == checkers.Invalid {
 			named(t, v)
 			return
 		}
