@@ -68,7 +68,11 @@ func settled(c cluster.Cluster) string {
 
 // slowLeader: the leader's monotonic clock runs at less than a fifth of its rate, and nothing else.
 func slowLeader(f history.Fault, leader string) bool {
-	return strings.HasPrefix(f.What, "monotonic clock runs at 0.1") && len(f.Nodes) == 1 && f.Nodes[0] == leader
+	return strings.HasPrefix(f.What, "monotonic clock runs at 0.1") && justLeader(f, leader)
+}
+
+func justLeader(f history.Fault, leader string) bool {
+	return len(f.Nodes) == 1 && f.Nodes[0] == leader
 }
 
 func cutLeader(f history.Fault, leader string) bool {
@@ -83,13 +87,12 @@ type cycle struct {
 	wanted func(f history.Fault, leader string) bool
 }
 
-// convictedByCycles repeats a cycle of aimed faults, in containers, until linearizability is refuted with the operations named; it may take three runs.
-func convictedByCycles(t *testing.T, read string, storm, period time.Duration, cycles ...cycle) {
+// convictedByCycles repeats a cycle of aimed faults until linearizability is refuted with the operations named; it may take three runs.
+func convictedByCycles(t *testing.T, p harness.Plan, period time.Duration, cycles ...cycle) {
 	t.Helper()
-	needsDocker(t)
-	p := harness.Plan{Cluster: dockerKind, Read: read, Nodes: 5, Time: storm, Rate: 400, Clients: 20, Nemesis: []string{}, Faults: []harness.Fault{}}
+	p.Nodes, p.Rate, p.Clients, p.Nemesis, p.Faults = 5, 400, 20, []string{}, []harness.Fault{}
 	fill(&p)
-	rounds := int((storm - time.Second) / period)
+	rounds := int((p.Time - time.Second) / period)
 	for _, k := range cycles {
 		p.Nemesis = append(p.Nemesis, k.name)
 		for i, draw := range aimed(t, k.name, rounds, k.wanted) {
@@ -108,9 +111,21 @@ func convictedByCycles(t *testing.T, read string, storm, period time.Duration, c
 	t.Error("not convicted in three runs")
 }
 
-// TestR1InContainers cuts the leader off: its clients go on reading what its successor has overwritten.
+// stoppedLeader stops the leader again and again for longer than an election takes: when it goes on, it answers what its clients have asked meanwhile
+// before it hears of its successor, or not.
+func stoppedLeader(t *testing.T, on string) {
+	t.Helper()
+	convictedByCycles(t, harness.Plan{Cluster: on, Read: "leader", Time: 24 * time.Second, Timeout: 3 * time.Second}, 2*time.Second,
+		cycle{"pause", 0, 1200 * time.Millisecond, justLeader})
+}
+
+func TestR1OnProcesses(t *testing.T) {
+	stoppedLeader(t, "local")
+}
+
 func TestR1InContainers(t *testing.T) {
-	convictedByCycles(t, "leader", 16*time.Second, 4*time.Second, cycle{"partition", 0, 2 * time.Second, cutLeader})
+	needsDocker(t)
+	stoppedLeader(t, dockerKind)
 }
 
 func TestR2InContainers(t *testing.T) {
@@ -121,7 +136,8 @@ func TestR2InContainers(t *testing.T) {
 // TestR3InContainers cuts off a leader whose clock has just begun to run slow, so that its lease outlasts its followers' patience. Soon after: its
 // heartbeats are slow, too, and it would be deposed.
 func TestR3InContainers(t *testing.T) {
-	convictedByCycles(t, "lease", 26*time.Second, 8*time.Second,
+	needsDocker(t)
+	convictedByCycles(t, harness.Plan{Cluster: dockerKind, Read: "lease", Time: 26 * time.Second}, 8*time.Second,
 		cycle{"clock", 0, 3 * time.Second, slowLeader}, cycle{"partition", 400 * time.Millisecond, 2 * time.Second, cutLeader})
 }
 

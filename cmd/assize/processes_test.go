@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"assize/checkers"
 	"assize/harness"
@@ -73,28 +72,6 @@ func validOnProcesses(t *testing.T, args ...string) {
 		}
 	}
 	t.Errorf("%v: three runs showed nothing", args)
-}
-
-// TestR1OnProcesses pauses one node or several again and again, each time for a little longer than an election takes: whoever led goes on with what
-// its clients have asked meanwhile before it hears of its successor, or not.
-func TestR1OnProcesses(t *testing.T) {
-	for seed := uint64(1); seed <= 8; seed++ {
-		p := harness.Plan{
-			Cluster: "local", Read: "leader", Nemesis: []string{"pause"}, Time: 24 * time.Second, Rate: 300, Clients: 20, Timeout: 3 * time.Second, Seed: seed,
-		}
-		fill(&p)
-		harness.Schedule(&p)
-		p.Faults = nil
-		for at := time.Second; at < p.Time-2*time.Second; at += 1500 * time.Millisecond {
-			f := harness.Fault{ID: len(p.Faults) + 1, Name: "pause", At: at, For: 500 * time.Millisecond, Draw: harness.Stream(seed, "pauses", uint64(at)).Uint64()}
-			p.Faults = append(p.Faults, f)
-		}
-		if v := byPlan(t, p); judgement(v, "linearizable") == checkers.Invalid {
-			named(t, v)
-			return
-		}
-	}
-	t.Error("not convicted in 8 runs")
 }
 
 func TestR2OnProcesses(t *testing.T) {
