@@ -79,7 +79,9 @@ func named(t *testing.T, v report.Verdict) {
 	t.Errorf("no evidence names the operations: %+v", v.Evidence)
 }
 
+// TestR1: where leaders only die, none of them is deposed without its noticing.
 func TestR1ReadOfADeposedLeaderCanBeStale(t *testing.T) {
+	holds(t, simulated(func(p *harness.Plan) { p.Read, p.Nemesis = "leader", []string{"kill"} }), 60)
 	p := simulated(func(p *harness.Plan) { p.Read, p.Nemesis = "leader", []string{"partition", "pause"} })
 	named(t, violated(t, p, 100, "linearizable"))
 }

@@ -22,7 +22,7 @@ const (
 //
 //   - readindex: the leader confirms with a round of heartbeats that it still leads (dissertation 6.4)
 //   - lease: it relies on clocks instead, within Options.Drift (dissertation 6.4.1)
-//   - leader: whoever believes that he leads answers at once: the classical mistake
+//   - leader: it does not confirm: whoever believes that he leads answers, the classical mistake
 //   - local: every server answers from its own state
 var Modes = []string{"readindex", "lease", "leader", "local"}
 

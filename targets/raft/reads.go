@@ -78,11 +78,6 @@ func (r *Raft) confirm() {
 
 // offer a read to the leader.
 func (r *Raft) offer(x reading) {
-	if r.mode == unchecked {
-		x.index = r.commit
-		r.grant(&x)
-		return
-	}
 	// Dissertation 6.4, step 1: "If the leader has not yet marked an entry from its current term committed, it waits until it has done so":
 	// until then its commit index may be older than its predecessor's.
 	if !r.committedOwn() && r.flaw != readBeforeOwnTerm {
@@ -90,6 +85,10 @@ func (r *Raft) offer(x reading) {
 		return
 	}
 	x.index = r.commit
+	if r.mode == unchecked {
+		r.grant(&x)
+		return
+	}
 	if r.mode == lease && r.leased() {
 		r.counts.LeaseReads++
 		r.grant(&x)
