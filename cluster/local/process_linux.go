@@ -59,10 +59,14 @@ func (p *process) await(stopped bool) error {
 	}
 }
 
-// ended tells whether all that is left of it is its status.
+// ended tells whether all that is left of it is its status, or nearly so: one that is ending loses its memory first.
 func (p *process) ended() bool {
 	state, err := stateOf(p.cmd.Process.Pid)
-	return err != nil || state == 'Z' || state == 'X'
+	if err != nil || state == 'Z' || state == 'X' {
+		return true
+	}
+	pages, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	return err != nil || bytes.HasPrefix(pages, []byte("0 "))
 }
 
 // stateOf reads the field behind the command's name, which may itself hold spaces and brackets.
