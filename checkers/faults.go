@@ -35,7 +35,10 @@ func checkFaults(h []history.Op, _ Limits) (Result, error) {
 		}
 		missed++
 		what := fmt.Sprintf("F%d %s did not take hold: %s", f.ID, faultWords(f), f.Probe)
-		if f.Mended {
+		switch {
+		case f.ID == 0: // the end of no single fault
+			what = fmt.Sprintf("%s: %s", faultWords(f), f.Probe)
+		case f.Mended:
 			what = fmt.Sprintf("F%d %s was not seen mended: %s", f.ID, faultWords(f), f.Probe)
 		}
 		if missed <= mostTold {

@@ -40,6 +40,33 @@ func (c *Cluster) disconnect(ctx context.Context, links []cluster.Link) error {
 	})
 }
 
+// Status of a node that the engine has taken off its network is what its agent says: that the server runs, and no more. A partition is seen by those who
+// answer, and by the network it does not.
+func (c *Cluster) Status(ctx context.Context, name string) (cluster.Status, error) {
+	p, err := c.place(name)
+	if err != nil || !p.isUnplugged() {
+		return c.Cluster.Status(ctx, name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, fleet.Silence)
+	defer cancel()
+	if remote := p.reachable(); remote != nil {
+		state, err := remote.State(ctx)
+		if err == nil && state.Running && !state.Paused {
+			return cluster.Status{}, nil
+		}
+		if err == nil && !state.Running {
+			return cluster.Status{}, fmt.Errorf("status of %s: %w: %w", name, cluster.ErrRefused, cluster.ErrNotDone)
+		}
+	}
+	return cluster.Status{}, fmt.Errorf("status of %s: its agent does not answer, or its server has been stopped", name)
+}
+
+func (p *place) isUnplugged() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unplugged
+}
+
 // plug the container into the run's network, or out of it; idempotent.
 func (p *place) plug(ctx context.Context, in bool) error {
 	p.op.Lock()
@@ -54,11 +81,17 @@ func (p *place) plug(ctx context.Context, in bool) error {
 	_, is := state.NetworkSettings.Networks["assize-"+p.of.run]
 	switch {
 	case is == in:
-		return nil
 	case in:
-		return engine.NetworkConnect(ctx, id, p.id, &dockernet.EndpointSettings{
+		err = engine.NetworkConnect(ctx, id, p.id, &dockernet.EndpointSettings{
 			IPAMConfig: &dockernet.EndpointIPAMConfig{IPv4Address: p.address.String()},
 		})
+	default:
+		err = engine.NetworkDisconnect(ctx, id, p.id, false)
 	}
-	return engine.NetworkDisconnect(ctx, id, p.id, false)
+	if err == nil {
+		p.mu.Lock()
+		p.unplugged = !in
+		p.mu.Unlock()
+	}
+	return err
 }

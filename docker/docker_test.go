@@ -95,8 +95,14 @@ func TestStoppedAndFrozenNodesHangAndGoOn(t *testing.T) {
 			t.Errorf("%s: its clock is %v ahead, want an hour", stop.what, ahead)
 		}
 		reach(t, c, cut)
+		// What is mended meanwhile is mended when it goes on.
+		must(t, stop.do("n3"))
 		must(t, c.Cut(t.Context(), nil))
 		must(t, c.Skew(t.Context(), "n3", cluster.Skew{}))
+		must(t, c.Resume(t.Context(), "n3"))
+		if ahead := time.Until(status(t, c, "n3").Wall); ahead > 50*time.Minute {
+			t.Errorf("%s: its clock is %v ahead, want none", stop.what, ahead)
+		}
 		reach(t, c)
 		// Kill ends stopped ones, too.
 		must(t, stop.do("n3"))
@@ -310,8 +316,20 @@ func TestDisconnectIsNoPartition(t *testing.T) {
 	off := []cluster.Link{{From: "n1", To: "n2"}, {From: "n1", To: "n3"}, {From: "n2", To: "n1"}, {From: "n3", To: "n1"}}
 	must(t, c.Cut(t.Context(), off))
 	reach(t, c, off...)
-	if _, err := c.Status(t.Context(), "n1"); err == nil {
+	if conn, err := c.Dial(t.Context(), "n1", cluster.Options{Timeout: time.Second}); err == nil {
 		t.Error("clients reach a container that has no network")
+		conn.Close()
+	}
+	if _, err := c.Status(t.Context(), "n1"); err != nil {
+		t.Errorf("its server runs: %v", err)
+	}
+	must(t, c.Pause(t.Context(), "n1"))
+	if _, err := c.Status(t.Context(), "n1"); err == nil || errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("its server has been stopped: status %v, want a time-out", err)
+	}
+	must(t, c.Kill(t.Context(), "n1"))
+	if _, err := c.Status(t.Context(), "n1"); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("its server has been killed: status %v, want a refusal", err)
 	}
 	if err := c.Cut(t.Context(), off[:1]); wrong(err, "cannot cut n1 from n2 alone") {
 		t.Errorf("one direction: %v", err)
@@ -319,6 +337,7 @@ func TestDisconnectIsNoPartition(t *testing.T) {
 	for range 2 {
 		must(t, c.Cut(t.Context(), nil))
 	}
+	must(t, c.Start(t.Context(), "n1"))
 	reach(t, c)
 	write(t, c, "n1", "k", 1)
 }

@@ -55,6 +55,8 @@ func (c *Cluster) learn(s agent.State) {
 
 // freshen tells the agent whatever it does not know yet. One that is down or frozen is told when it is back.
 func (p *place) freshen(ctx context.Context) error {
+	p.telling.Lock()
+	defer p.telling.Unlock()
 	p.mu.Lock()
 	b := p.box
 	if b == nil || p.frozen {
@@ -79,7 +81,7 @@ func (p *place) freshen(ctx context.Context) error {
 	if err == nil && peers {
 		err = remote.Write(ctx, "peers.json", content)
 	}
-	if err == nil && clocks && s != (cluster.Skew{}) {
+	if err == nil && clocks { // the zero Skew, too: it may have been mended while nobody could be told
 		err = remote.Skew(ctx, s)
 	}
 	if err == nil {
@@ -171,6 +173,8 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	if err != nil {
 		return err
 	}
+	p.telling.Lock()
+	defer p.telling.Unlock()
 	p.mu.Lock()
 	p.skew, p.skewedAt = s, time.Now()
 	b, frozen := p.box, p.frozen

@@ -46,7 +46,7 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 	}
 	remote := p.remoteOf(l.box)
 	if err := remote.Start(ctx, words); err != nil {
-		p.lost(l.box, err.Error())
+		p.stillborn(l, err.Error())
 		return nil, err
 	}
 	state, err := remote.State(ctx)
@@ -58,6 +58,16 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 	p.mu.Unlock()
 	p.node.Log.Line(fmt.Sprintf("harness: started as process %d of its container, life %d", state.Pid, state.Life))
 	return l, nil
+}
+
+// stillborn: the server could not be started, though its container and the session may well live; they have watchers of their own.
+func (p *place) stillborn(l *life, end string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !l.over() {
+		l.end = end
+		close(l.done)
+	}
 }
 
 // Kill ends the server. A frozen one must be thawed for it.

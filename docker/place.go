@@ -28,7 +28,8 @@ type place struct {
 	id      string // of the container
 	address netip.Addr
 
-	op sync.Mutex // held by whoever starts, kills, freezes or thaws the container or the server
+	op      sync.Mutex // held by whoever starts, kills, freezes or thaws the container or the server
+	telling sync.Mutex // taken after op, held from the reading of what the agent is to know until it knows: the newest wins
 
 	mu        sync.Mutex
 	client    string // where clients reach it
@@ -40,6 +41,7 @@ type place struct {
 	paused    bool
 	frozen    bool
 	closed    bool // it will not be started again
+	unplugged bool // the engine has taken it off the network
 	stalePeer bool // the agent has not been told of the newest peers, packets or skew
 	staleSet  bool
 	staleSkew bool

@@ -37,6 +37,7 @@ type fake struct {
 	behind     func() bool // n3 has not applied all
 	quorum     []string
 	quorumMute bool
+	beyond     error // why no quorum can be mended; nil: one can
 	mended     bool
 }
 
@@ -170,6 +171,9 @@ type quorate struct{ *fake }
 func (q quorate) MendQuorum(context.Context, uint64) ([]string, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.beyond != nil {
+		return nil, q.beyond
+	}
 	q.quorum, q.mended = q.nodes[:len(q.nodes)/2+1], false
 	for i, n := range q.nodes {
 		q.down[n] = i >= len(q.quorum)

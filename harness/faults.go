@@ -157,10 +157,16 @@ func (r *run) whole() {
 	if words == "" {
 		return
 	}
-	op := history.Op{Process: history.Harness, Kind: history.Info, Note: "all is mended: " + words}
 	if !whole {
-		op.Process, op.Note = history.Nemesis, ""
-		op.Fault = &history.Fault{Name: "links", What: "mend all links", Mended: true, Probe: words}
+		r.unmended("mend", "mend everything", words)
+		return
 	}
-	r.Recorder.Record(op)
+	r.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info, Note: "all is mended: " + words})
+}
+
+// unmended has on record that what no single nemesis mends was not seen mended.
+func (r *run) unmended(name, what, probe string) {
+	r.Recorder.Record(history.Op{
+		Process: history.Nemesis, Kind: history.Info, Fault: &history.Fault{Name: name, What: what, Mended: true, Probe: probe},
+	})
 }

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -118,6 +119,8 @@ func TestValidateNamesWhatIsAllowed(t *testing.T) {
 		{func(p *Plan) { p.Format = 2 }, "format: 2 is not known"},
 		{func(p *Plan) { p.Faults = []Fault{{ID: 1, Name: "skew"}} }, `faults: fault 1 is a "skew", but the plan's nemesis has only kill`},
 		{func(p *Plan) { p.Faults = []Fault{{ID: 1, Name: "kill"}, {ID: 1, Name: "kill"}} }, "faults: fault 2 has the id 1"},
+		{func(p *Plan) { p.Weather, p.Faults = Weather{Drift: 0.01}, nil }, "weather: every and hold are 0s together"},
+		{func(p *Plan) { p.Faults = []Fault{{ID: 1, Name: "kill", For: math.MaxInt64}} }, "faults: fault 1 begins at 0s and lasts 2562047h"},
 		{func(p *Plan) { p.Faults = []Fault{{ID: 1, Name: "kill", At: -1}} }, "faults: fault 1 begins at -1ns"},
 	} {
 		p := scheduled(1, "kill")

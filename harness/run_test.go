@@ -178,6 +178,28 @@ func TestQuorumThatDoesNotAnswerIsAViolation(t *testing.T) {
 	}
 }
 
+// TestQuorumThatCannotBeMended: everything else is still done, and what the cluster has to tell of it is told.
+func TestQuorumThatCannotBeMended(t *testing.T) {
+	ops, _ := trial(t, plan(), func(f *fake, s *Setup) {
+		f.beyond, f.violated, s.Cluster = errors.New("n2 ended with a panic"), []string{"n2 died by itself"}, quorate{f}
+	})
+	var unmended []history.Fault
+	for _, op := range ops {
+		if op.Fault != nil {
+			unmended = append(unmended, *op.Fault)
+		}
+	}
+	if len(unmended) != 1 || unmended[0].Held || !strings.Contains(unmended[0].Probe, "n2 ended with a panic") {
+		t.Errorf("faults %+v, want one: a quorum that was not mended", unmended)
+	}
+	if got := noteOf(ops, history.PhaseViolation); got != "n2 died by itself" {
+		t.Errorf("violation %q", got)
+	}
+	if !slices.ContainsFunc(ops, func(op history.Op) bool { return op.Phase == history.PhaseStop }) {
+		t.Error("the run did not go on to its end")
+	}
+}
+
 func TestViolationsAreRecordedWhenTheyOccur(t *testing.T) {
 	ops, _ := trial(t, withFaults(plan()), func(f *fake, s *Setup) {
 		n := killer()

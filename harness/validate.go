@@ -88,7 +88,7 @@ func (p *Plan) Validate(a Allowed) error {
 		bad("nodes", p.Nodes < 1 || p.Nodes > 99, "%d is not from 1 to 99", p.Nodes),
 		bad("clients", p.Clients < 1 || p.Clients > 10000, "%d is not from 1 to 10000", p.Clients),
 		bad("rate", !(p.Rate > 0 && p.Rate <= 1e6), "%v is not above 0 and up to 1000000 operations a second", p.Rate),
-		bad("time", p.Time <= 0 || p.Time > 1000*time.Hour, "%v is not above 0 and up to 1000h", p.Time),
+		bad("time", p.Time <= 0 || p.Time > longest, "%v is not above 0 and up to %v", p.Time, longest),
 		bad("timeout", p.Timeout <= 0 || p.Timeout > time.Hour, "%v is not above 0 and up to 1h", p.Timeout),
 		bad("election", p.Election < 0 || p.Election > time.Hour, "%v is not from 0 to 1h", p.Election),
 		bad("heartbeat", p.Heartbeat <= 0 || p.Heartbeat >= p.Election, "%v is not above 0 and below the election time-out %v", p.Heartbeat, p.Election),
@@ -96,10 +96,17 @@ func (p *Plan) Validate(a Allowed) error {
 		probability("weather.loss", w.Loss), probability("weather.duplicate", w.Duplicate), probability("weather.tear", w.Tear),
 		bad("weather.drift", !(w.Drift >= 0 && w.Drift < 1), "%v is not at least 0 and below 1", w.Drift),
 		bad("weather.spread", !(w.Spread >= 0 && w.Spread <= 10), "%v is not from 0 to 10", w.Spread),
+		bad("weather", p.Faults == nil && len(p.Nemesis) > 0 && w.Every+w.Hold < leastWeather,
+			"every and hold are %v together; for faults to be drawn from them it takes %v at least", w.Every+w.Hold, leastWeather),
 		bad("weather", w.Every < 0 || w.Hold < 0 || w.Delay < 0 || w.Sync < 0 || w.Snapshot < 0, "a time or a number is below 0"),
 		p.validFaults(),
 	)
 }
+
+const (
+	longest      = 1000 * time.Hour // storm, and fault
+	leastWeather = time.Millisecond // between two faults of one nemesis, on average, or there were no end of them
+)
 
 func (p *Plan) validFaults() error {
 	seen := map[int]bool{}
@@ -110,8 +117,8 @@ func (p *Plan) validFaults() error {
 		if f.ID < 1 || seen[f.ID] {
 			return &FieldError{"faults", fmt.Sprintf("fault %d has the id %d; ids are from 1 and unique", i+1, f.ID)}
 		}
-		if f.At < 0 || f.For < 0 {
-			return &FieldError{"faults", fmt.Sprintf("fault %d begins at %v and lasts %v; both must be at least 0", i+1, f.At, f.For)}
+		if f.At < 0 || f.For < 0 || f.At > longest || f.For > longest {
+			return &FieldError{"faults", fmt.Sprintf("fault %d begins at %v and lasts %v; both must be from 0 to %v", i+1, f.At, f.For, longest)}
 		}
 		seen[f.ID] = true
 	}

@@ -30,7 +30,7 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 		}
 		enough := true
 		for _, n := range quorum {
-			s, err := c.statusOf(ctx, n)
+			s, err := c.heed(ctx, n)
 			if err != nil {
 				return nil, fmt.Errorf("mend a quorum: %w", err)
 			}
@@ -43,6 +43,15 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 		}
 	}
 	return nil, errors.New("mend a quorum: all nodes together are none")
+}
+
+// heed asks a node that has just been mended for its status, again where it does not answer in time: a machine may be busy.
+func (c *Cluster) heed(ctx context.Context, n *Node) (s cluster.Status, err error) {
+	for end := c.Now() + startBound; ; c.Sleep(pollEvery) {
+		if s, err = c.statusOf(ctx, n); err == nil || c.Now() > end {
+			return s, err
+		}
+	}
 }
 
 func namesOf(nodes []*Node) []string {
