@@ -96,7 +96,7 @@ func (p *Plan) Validate(a Allowed) error {
 		probability("weather.loss", w.Loss), probability("weather.duplicate", w.Duplicate), probability("weather.tear", w.Tear),
 		bad("weather.drift", !(w.Drift >= 0 && w.Drift < 1), "%v is not at least 0 and below 1", w.Drift),
 		bad("weather.spread", !(w.Spread >= 0 && w.Spread <= 10), "%v is not from 0 to 10", w.Spread),
-		bad("weather", p.Faults == nil && len(p.Nemesis) > 0 && w.Every+w.Hold < leastWeather,
+		bad("weather", w != (Weather{}) && p.Faults == nil && len(p.Nemesis) > 0 && w.Every+w.Hold < leastWeather,
 			"every and hold are %v together; for faults to be drawn from them it takes %v at least", w.Every+w.Hold, leastWeather),
 		bad("weather", w.Every < 0 || w.Hold < 0 || w.Delay < 0 || w.Sync < 0 || w.Snapshot < 0, "a time or a number is below 0"),
 		p.validFaults(),

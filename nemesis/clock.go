@@ -232,23 +232,23 @@ func mendClock(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	}
 	fault.Held = await(ctx, c, probeBound, func() bool {
 		var ok bool
-		ok, fault.Probe = steady(ctx, c)
+		ok, _, fault.Probe = steady(ctx, c)
 		return ok
 	})
 	return fault, nil
 }
 
-// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second. For a node that is
-// restarted within it they do not; the next try will tell.
-func steady(ctx context.Context, c cluster.Cluster) (bool, string) {
+// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second, and how many were
+// compared: not those that are down, stopped or restarted within it.
+func steady(ctx context.Context, c cluster.Cluster) (ok bool, compared int, probe string) {
 	const steps = 4
 	series := [][]sight{look(ctx, c, c.Nodes())}
 	for range steps {
 		c.Sleep(driftProbe / 8)
 		series = append(series, look(ctx, c, those(series[0], isUp)))
 	}
-	ok, compared := true, 0
-	probe := ""
+	ok = true
+	var left []string
 	for _, first := range series[0] {
 		var own []sight
 		for _, sights := range series {
@@ -257,6 +257,7 @@ func steady(ctx context.Context, c cluster.Cluster) (bool, string) {
 			}
 		}
 		if len(own) < len(series) {
+			left = append(left, first.node)
 			continue
 		}
 		compared++
@@ -269,5 +270,8 @@ func steady(ctx context.Context, c cluster.Cluster) (bool, string) {
 			}
 		}
 	}
-	return ok, fmt.Sprintf("status: clocks of %d nodes compared with true time%s", compared, probe)
+	if len(left) > 0 {
+		probe += "; not of " + list(left)
+	}
+	return ok, compared, fmt.Sprintf("status: clocks of %d nodes compared with true time%s", compared, probe)
 }

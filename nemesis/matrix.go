@@ -41,8 +41,8 @@ func carrying(nodes []string, dead []cluster.Link) string {
 	return fmt.Sprintf("%d of %d carry, not %s", all-len(dead), all, arrows(dead))
 }
 
-// Whole waits until all links between nodes that answer carry, and no shape acts on them, and tells in words what is so; none where the cluster cannot
-// tell. An error means that it could not be seen.
+// Whole waits until all links between nodes that answer carry, no shape acts on them, and the nodes' clocks run true, and tells in words what is so; none
+// where the cluster cannot tell. An error means that it could not be seen.
 func Whole(ctx context.Context, c cluster.Cluster) (whole bool, words string, err error) {
 	whole = true
 	if canCut(c) == nil {
@@ -57,6 +57,19 @@ func Whole(ctx context.Context, c cluster.Cluster) (whole bool, words string, er
 			return free || err != nil
 		}) && err == nil
 		words = strings.TrimPrefix(words+"; "+trips, "; ")
+		if err != nil || !whole {
+			return whole, words, err
+		}
+	}
+	if canSkew(c) == nil {
+		// A node that was down or frozen when its clocks were mended is looked at here first.
+		var clocks string
+		whole = await(ctx, c, probeBound, func() bool {
+			ok, compared, probe := steady(ctx, c)
+			clocks = probe
+			return ok && compared > 0
+		})
+		words = strings.TrimPrefix(words+"; "+clocks, "; ")
 	}
 	return whole, words, err
 }

@@ -189,8 +189,9 @@ func breakHandover(ctx context.Context, c cluster.Cluster, t cluster.Transferer,
 	nodes := c.Nodes()
 	heir := heirs[r.IntN(len(heirs))]
 	s := oneWay(nodes, leader, false)
-	s.what += fmt.Sprintf(", while it hands over to %s", heir)
-	// The request goes out at the moment of the cut and nobody waits for its answer: a leader that hears nobody may not know what came of it.
+	s.what += fmt.Sprintf(", while it is asked to hand over to %s", heir)
+	// The request goes out after the cut and nobody waits for its answer: a leader that hears nobody may not know what came of it, and only the cut is
+	// the fault.
 	return s.cut(ctx, c, func() { c.Go(func() { _ = t.Transfer(ctx, heir) }) })
 }
 

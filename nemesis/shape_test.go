@@ -223,6 +223,11 @@ func TestWholeSeesWhatNoNemesisHasMended(t *testing.T) {
 	if whole, words, err := Whole(t.Context(), f); err != nil || whole {
 		t.Errorf("with a shaped link: %v, %q, %v", whole, words, err)
 	}
+	f = newFake(3)
+	f.Skew(t.Context(), "n2", cluster.Skew{WallRate: 0.5})
+	if whole, words, err := Whole(t.Context(), f); err != nil || whole || !strings.Contains(words, "n2: rate of the wall clock 1.50") {
+		t.Errorf("with a false clock: %v, %q, %v", whole, words, err)
+	}
 	if whole, words, err := Whole(t.Context(), powerless{}); err != nil || !whole || words != "" {
 		t.Errorf("of a cluster that cannot tell: %v, %q, %v", whole, words, err)
 	}

@@ -38,6 +38,7 @@ const (
 func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
 	fault := history.Fault{What: "transfer leadership"}
 	var old sight
+	heir := ""
 	for attempt := range transferAttempts {
 		var before []sight
 		var leader sight
@@ -49,7 +50,7 @@ func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histor
 		}) {
 			return fault, nothing("no node says that it leads: %s", told(before))
 		}
-		if attempt > 0 && changed(old, leader) {
+		if attempt > 0 && changed(old, leader) && leader.node == heir {
 			break // late, but it came
 		}
 		old = leader
@@ -57,37 +58,40 @@ func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histor
 		if len(heirs) == 0 {
 			return fault, nothing("nobody is in touch with the leader %s", leader.node)
 		}
-		heir := heirs[r.IntN(len(heirs))]
+		heir = heirs[r.IntN(len(heirs))]
 		fault.What = fmt.Sprintf("transfer leadership from %s to %s", leader.node, heir)
 		fault.Nodes = []string{leader.node, heir}
 		err := c.(cluster.Transferer).Transfer(ctx, heir)
-		fault.Held = await(ctx, c, probeBound, func() bool {
+		await(ctx, c, probeBound, func() bool {
 			now, ok := leaderOf(look(ctx, c, c.Nodes()))
 			if ok && changed(old, now) {
+				fault.Held = now.node == heir && err == nil // anybody else has been elected in the midst of another fault
 				fault.Probe = fmt.Sprintf("status: %s leads term %d, after %s in term %d", now.node, now.status.Term, old.node, old.status.Term)
 				return true
 			}
 			fault.Probe = fmt.Sprintf("status: no new leader after %s in term %d", old.node, old.status.Term)
 			return err != nil
 		})
-		if fault.Held && err == nil {
+		if fault.Held {
 			return fault, nil
 		}
-		fault.Held = false
 		if err != nil {
 			fault.Probe += ": " + err.Error()
 			c.Sleep(electionBound) // a leader that is still busy with another heir gives up after an election time-out of its own clock
 		}
 	}
-	return settle(ctx, c, fault, old)
+	return settle(ctx, c, fault, old, heir)
 }
 
 // settle judges a transfer that did not come about: with the leader out of touch or gone it could not.
-func settle(ctx context.Context, c cluster.Cluster, fault history.Fault, old sight) (history.Fault, error) {
+func settle(ctx context.Context, c cluster.Cluster, fault history.Fault, old sight, heir string) (history.Fault, error) {
 	sights := look(ctx, c, c.Nodes())
 	leader, ok := leaderOf(sights)
 	if !ok {
 		return fault, nothing("the leader %s was lost meanwhile: %s", old.node, told(sights))
+	}
+	if changed(old, leader) && leader.node != heir {
+		return fault, nothing("%s was elected after %s meanwhile, and not %s", leader.node, old.node, heir)
 	}
 	if changed(old, leader) {
 		fault.Held = true

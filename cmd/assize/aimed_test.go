@@ -72,7 +72,7 @@ func slowLeader(f history.Fault, leader string) bool {
 }
 
 func deafHandover(f history.Fault, _ string) bool {
-	return strings.Contains(f.What, "while it hands over to")
+	return strings.Contains(f.What, "while it is asked to hand over to")
 }
 
 func cutLeader(f history.Fault, leader string) bool {
