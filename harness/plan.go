@@ -8,7 +8,7 @@ import "time"
 type Plan struct {
 	Format   int           `json:"format"` // of this file; 1
 	Target   string        `json:"target"`
-	Cluster  string        `json:"cluster"` // sim, local
+	Cluster  string        `json:"cluster"` // sim, local, docker
 	Nodes    int           `json:"nodes"`
 	Workload string        `json:"workload"`
 	Nemesis  []string      `json:"nemesis"`

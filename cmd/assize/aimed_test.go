@@ -21,7 +21,7 @@ func aimed(t *testing.T, name string, n int, wanted func(f history.Fault, leader
 	raft, _ := targets.Find("raft")
 	p := harness.Plan{Cluster: simKind, Nodes: 5, Seed: 1}
 	fill(&p)
-	c, host, err := openSim(t.Context(), raft, withWeather(p), "")
+	c, host, err := openSim(t.Context(), raft, withWeather(p), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

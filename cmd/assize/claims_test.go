@@ -303,7 +303,7 @@ func TestB13CompactionAndSnapshotsChangeNoResult(t *testing.T) {
 		p.Seed = seed
 		p = withWeather(p)
 		p.Weather.Snapshot = 20
-		c, host, err := openSim(context.Background(), target, p, "")
+		c, host, err := openSim(context.Background(), target, p, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,8 +17,8 @@ import (
 // kind is a place where clusters run.
 type kind struct {
 	name, doc string
-	// open starts the plan's cluster. host runs the harness in the cluster's world until it returns.
-	open func(ctx context.Context, t targets.Target, p harness.Plan, dir string) (c cluster.Cluster, host func(func()) error, err error)
+	// open starts the plan's cluster and says what takes its time. host runs the harness in the cluster's world until it returns.
+	open func(ctx context.Context, t targets.Target, p harness.Plan, dir string, say func(string)) (c cluster.Cluster, host func(func()) error, err error)
 }
 
 var kinds = []kind{
@@ -36,7 +36,7 @@ func kindNames() (names []string) {
 	return names
 }
 
-func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string) (cluster.Cluster, func(func()) error, error) {
+func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string, _ func(string)) (cluster.Cluster, func(func()) error, error) {
 	o, w := t.Defaults, p.Weather
 	o.Read, o.Flaw, o.Heartbeat, o.Election, o.Snapshot = p.Read, p.Flaw, p.Heartbeat, p.Election, w.Snapshot
 	s := sim.New(sim.Config{
@@ -48,7 +48,7 @@ func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string) (clu
 	return s, s.Run, nil
 }
 
-func openLocal(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
+func openLocal(ctx context.Context, t targets.Target, p harness.Plan, dir string, _ func(string)) (cluster.Cluster, func(func()) error, error) {
 	c, err := local.New(ctx, local.Config{
 		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed,
 		Settings: settings(t, p),
@@ -67,10 +67,10 @@ func settings(t targets.Target, p harness.Plan) cluster.Settings {
 	}
 }
 
-func open(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
+func open(ctx context.Context, t targets.Target, p harness.Plan, dir string, say func(string)) (cluster.Cluster, func(func()) error, error) {
 	for _, k := range kinds {
 		if k.name == p.Cluster {
-			return k.open(ctx, t, p, dir)
+			return k.open(ctx, t, p, dir, say)
 		}
 	}
 	return nil, nil, fmt.Errorf("no cluster %q", p.Cluster)
@@ -111,7 +111,10 @@ func is[T any](c cluster.Cluster) bool {
 	return able
 }
 
-const allNemeses = "all"
+const (
+	allNemeses = "all"
+	noNemeses  = "none"
+)
 
 // nemesesFor resolves the plan's nemeses on a cluster: all that it can be broken by, or exactly those that are named.
 func nemesesFor(c cluster.Cluster, names []string) (list []nemesis.Nemesis, err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -22,21 +21,28 @@ const (
 )
 
 // choose resolves auto: containers where an engine answers, otherwise processes.
-func choose(ctx context.Context, stderr io.Writer) string {
+func choose(ctx context.Context, say func(string)) string {
 	engine, err := docker.Find(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "cluster local, since %v\n", err)
+		say(fmt.Sprintf("cluster local, since %v", err))
 		return localKind
 	}
-	fmt.Fprintf(stderr, "cluster docker, since Docker Engine %s answers\n", engine.Version)
+	say(fmt.Sprintf("cluster docker, since Docker Engine %s answers", engine.Version))
 	return dockerKind
 }
 
-func openDocker(ctx context.Context, t targets.Target, p harness.Plan, dir string) (cluster.Cluster, func(func()) error, error) {
+// teller says lines of progress to w, or nothing.
+func teller(w io.Writer, quiet bool) func(string) {
+	if quiet {
+		return func(string) {}
+	}
+	return func(line string) { fmt.Fprintln(w, line) }
+}
+
+func openDocker(ctx context.Context, t targets.Target, p harness.Plan, dir string, say func(string)) (cluster.Cluster, func(func()) error, error) {
 	c, err := docker.New(ctx, docker.Config{
 		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed, Settings: settings(t, p), Grace: p.Grace,
-		Disconnect: p.Cut == harness.CutDisconnect,
-		Progress:   func(what string) { fmt.Fprintln(os.Stderr, what) },
+		Disconnect: p.Cut == harness.CutDisconnect, Progress: say,
 	})
 	if err != nil {
 		return nil, nil, err

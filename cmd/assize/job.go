@@ -39,7 +39,7 @@ func (j job) run(ctx context.Context) error {
 		return err
 	}
 	p := withWeather(j.plan)
-	c, host, err := open(ctx, t, p, dir)
+	c, host, err := open(ctx, t, p, dir, teller(j.stderr, j.quiet))
 	if err != nil {
 		return fmt.Errorf("start the cluster: %w", err)
 	}

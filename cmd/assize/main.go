@@ -32,7 +32,8 @@ func main() {
 	os.Exit(assize(ctx, os.Args, os.Stdout, os.Stderr))
 }
 
-// interruptible is done at the first Ctrl-C. At the second this process ends at once, and its nodes with it.
+// interruptible is done at the first Ctrl-C. At the second this process ends at once. Nodes that are processes end with it; containers go on, healed, until
+// clean or the next run removes them.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)

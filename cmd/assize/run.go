@@ -127,11 +127,9 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"), Cut: c.String("cut"),
 		Seed: seed,
 	}
-	switch names := c.String("nemesis"); names {
-	case "none", "":
-		p.Nemesis = []string{}
-	default:
-		p.Nemesis = strings.Split(strings.ReplaceAll(names, " ", ""), ",")
+	p.Nemesis = strings.Split(strings.ReplaceAll(c.String("nemesis"), " ", ""), ",")
+	if c.String("nemesis") == "" {
+		p.Nemesis = []string{noNemeses}
 	}
 	err := errors.Join(number(c, "nodes", &p.Nodes), number(c, "clients", &p.Clients), duration(c, "time", &p.Time),
 		duration(c, "timeout", &p.Timeout), duration(c, "grace", &p.Grace), float(c, "rate", &p.Rate))
@@ -153,13 +151,16 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 		return p, usage("--%s: %s", field.Field, field.Reason)
 	}
 	if auto {
-		p.Cluster = choose(c.Context, c.App.ErrWriter)
+		p.Cluster = choose(c.Context, teller(c.App.ErrWriter, c.Bool("quiet")))
 	}
 	return p, nil
 }
 
 // fill puts the target's defaults, and then the harness's, where the plan has none.
 func fill(p *harness.Plan) {
+	if slices.Equal(p.Nemesis, []string{noNemeses}) {
+		p.Nemesis = []string{}
+	}
 	if t, known := targets.Find(p.Target); known || p.Target == "" {
 		if p.Target == "" {
 			t = targets.Table[0]
@@ -181,7 +182,7 @@ func validate(p harness.Plan) error {
 	t, _ := targets.Find(p.Target)
 	nemeses := nemesisNames()
 	if len(p.Nemesis) == 1 {
-		nemeses = append([]string{allNemeses, "none"}, nemeses...)
+		nemeses = append([]string{allNemeses, noNemeses}, nemeses...)
 	}
 	err := p.Validate(harness.Allowed{
 		Targets: targets.Names(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),

@@ -115,7 +115,7 @@ func (s *sweep) try(p *harness.Plan) (v report.Verdict, ops []history.Op, err er
 	}()
 	t, _ := targets.Find(p.Target)
 	*p = withWeather(*p)
-	c, host, err := open(context.Background(), t, *p, "")
+	c, host, err := open(context.Background(), t, *p, "", nil)
 	if err != nil {
 		return v, nil, err
 	}

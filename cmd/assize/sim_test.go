@@ -47,6 +47,22 @@ func TestSameSeedGivesTheSameBytes(t *testing.T) {
 	}
 }
 
+// TestNoNemesisByFlagAndByPlan: none is a word in both.
+func TestNoNemesisByFlagAndByPlan(t *testing.T) {
+	_, flag := simulate(t, exitValid, "--nemesis", "none", "--seed", "1", "--time", "2s")
+	name := filepath.Join(t.TempDir(), "plan.json")
+	if err := os.WriteFile(name, []byte(`{"cluster": "sim", "nemesis": ["none"], "seed": 1, "time": 2000000000}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "run")
+	if status, stdout, stderr := call(t, "run", "--quiet", "--plan", name, "--out", out); status != exitValid {
+		t.Fatalf("exit %d\n%s%s", status, stdout, stderr)
+	}
+	if plan, err := os.ReadFile(filepath.Join(out, report.HistoryFile)); err != nil || !bytes.Equal(flag, plan) {
+		t.Errorf("%v: the plan without a nemesis gave another history than the flags", err)
+	}
+}
+
 func TestEveryFileOfARunIsThere(t *testing.T) {
 	dir, _ := simulate(t, exitValid, "--seed", "1", "--time", "5s")
 	for _, name := range []string{report.PlanFile, report.EnvFile, report.HistoryFile, report.StatusFile, report.VerdictFile, report.SummaryFile} {

@@ -53,7 +53,7 @@ func up(c *cli.Context) error {
 		dir = made
 	}
 	t, _ := targets.Find(p.Target)
-	running, _, err := openLocal(c.Context, t, p, dir)
+	running, _, err := openLocal(c.Context, t, p, dir, nil)
 	if err != nil {
 		return fmt.Errorf("start the cluster: %w", err)
 	}

@@ -50,6 +50,7 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 	}
 	torn, unknown, bad := file("torn.json", "{\n\"nodes\": 5,\n"), file("unknown.json", "{\"nodez\": 5}"), file("bad.json", "{\n\"nodes\": 500}")
 	recorded := file("recorded.json", "{\n\"cluster\": \"sim\",\n\"record\": true}")
+	endless := file("endless.json", "{\n\"nemesis\": [\"kill\"],\n\"weather\": {\"drift\": 0.01}}")
 	held := filepath.Join(dir, "held")
 	if err := os.Mkdir(held, 0o777); err != nil {
 		t.Fatal(err)
@@ -86,6 +87,7 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"run --cluster sim --record", `--record: only nodes that are processes record; in the simulator the seed repeats all of a run`},
 		{"run --seeds 1:2 --record", `--record: only nodes that are processes record`},
 		{"run --plan " + recorded, recorded + `:3: record: only nodes that are processes record`},
+		{"run --plan " + endless, endless + `:3: weather: every and hold are 0s together; for faults to be drawn from them it takes 1ms at least`},
 		{"run --plan " + recorded + " --record", `--record cannot be combined with --plan`},
 		{"up --record", `--record needs --out: what is recorded in a temporary directory is gone with it`},
 		{"node replay", `node replay needs recordings, or directories of them such as a run's`},
