@@ -61,9 +61,17 @@ func TestProbeLeavesNothing(t *testing.T) {
 	if a.Drop != "" {
 		t.Errorf("cannot drop: %s", a.Drop)
 	}
-	if got := dump(t, "assize_probe"); got != "" {
+	if got := dump(t, probeTable()); got != "" {
 		t.Errorf("left behind: %q", got)
 	}
+	conn, err := dial()
+	must(t, err)
+	conn.AddTable(inet(probeTable()))
+	must(t, conn.Flush())
+	if dump(t, probeTable()) == "" {
+		t.Error("what is left behind would not be seen")
+	}
+	must(t, remove(probeTable()))
 	all, err := queues(0)
 	must(t, err)
 	for _, q := range all {

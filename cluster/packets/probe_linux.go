@@ -135,13 +135,16 @@ func probe() *kernel {
 	return k
 }
 
+// probeTable is this process's own: another one may try at the same time.
+func probeTable() string { return fmt.Sprintf("assize_probe_%d", os.Getpid()) }
+
 // try makes a rule where no packet passes and removes it again, in one transaction.
 func try(e ...expr.Any) error {
 	conn, err := dial()
 	if err != nil {
 		return err
 	}
-	t := inet(fmt.Sprintf("assize_probe_%d", os.Getpid()))
+	t := inet(probeTable())
 	conn.AddTable(t)
 	c := conn.AddChain(&nftables.Chain{Name: "nowhere", Table: t})
 	conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: e})
