@@ -375,7 +375,7 @@ func (r *relay) free() (free []latePacket) {
 
 // close lets everything go. No rule may send packets here any more.
 func (r *relay) close() {
-	r.swap(nil)
+	r.swap(nil) // from here on nothing is taken
 	r.release()
 	// A packet may be on its way through the old rules at this moment. After all processors have been out of them once it is in the queue,
 	// and a verdict about the whole queue, read or not, reaches it; the queue's end would drop it.
@@ -389,7 +389,6 @@ func (r *relay) close() {
 	r.queue.Close()
 	close(r.stop)
 	r.done.Wait()
-	r.release() // what was taken between the two
 	r.closeRaw()
 }
 
