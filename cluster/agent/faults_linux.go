@@ -105,7 +105,8 @@ func (f *faults) counts() ([]packets.Count, error) {
 func added(counts []packets.Count, more packets.Count) []packets.Count {
 	for i := range counts {
 		if c := &counts[i]; c.To == more.To {
-			c.Held, c.Lost, c.Duplicated, c.Cut = c.Held+more.Held, c.Lost+more.Lost, c.Duplicated+more.Duplicated, c.Cut+more.Cut
+			c.Held, c.Lost, c.Spilled = c.Held+more.Held, c.Lost+more.Lost, c.Spilled+more.Spilled
+			c.Duplicated, c.Cut = c.Duplicated+more.Duplicated, c.Cut+more.Cut
 			return counts
 		}
 	}

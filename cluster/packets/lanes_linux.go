@@ -219,7 +219,7 @@ func (f *Filter) tallyLanes(counts map[netip.Addr]*Count) error {
 		for _, p := range l.peers {
 			if c := counts[p]; c != nil {
 				c.Held += l.waited - f.opened[i].waited
-				c.Lost += l.dropped - f.opened[i].dropped
+				c.Spilled += l.dropped - f.opened[i].dropped
 			}
 		}
 	}

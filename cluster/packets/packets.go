@@ -37,7 +37,8 @@ type Set struct {
 type Count struct {
 	To         netip.Addr `json:"to"`
 	Held       uint64     `json:"held,omitempty"`       // delayed
-	Lost       uint64     `json:"lost,omitempty"`       // by chance
+	Lost       uint64     `json:"lost,omitempty"`       // by chance, as the shape says, and not otherwise
+	Spilled    uint64     `json:"spilled,omitempty"`    // lost where too many waited, or since it could not be sent: no sign that Loss acts
 	Duplicated uint64     `json:"duplicated,omitempty"` // sent twice
 	Cut        uint64     `json:"cut,omitempty"`        // dropped since the peer is cut off, whichever way they travelled
 }

@@ -54,9 +54,9 @@ type relay struct {
 
 // flow is what goes to one target.
 type flow struct {
-	key                    target
-	shape                  cluster.Shape
-	held, lost, duplicated atomic.Uint64
+	key                       target
+	shape                     cluster.Shape
+	held, spilled, duplicated atomic.Uint64
 }
 
 func (f *flow) delays() bool { return f.shape.Delay > 0 || f.shape.Jitter > 0 }
@@ -148,7 +148,7 @@ func rawSocket(family int, mark uint32) (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	// What waits for its turn at a rate is charged to this socket. A smaller buffer is no reason to fail: what finds it full counts as lost.
+	// What waits for its turn at a rate is charged to this socket. A smaller buffer is no reason to fail: what finds it full is spilled.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, maxBytes)
 	return fd, nil
 }
@@ -327,7 +327,7 @@ func (r *relay) send(packets []latePacket) {
 			err = unix.Sendto(r.raw[1], p.packet, 0, &unix.SockaddrInet6{Addr: to.As16()})
 		}
 		if err != nil {
-			p.flow.lost.Add(1)
+			p.flow.spilled.Add(1)
 		}
 	}
 }
@@ -399,7 +399,7 @@ func (r *relay) tally(counts map[netip.Addr]*Count) error {
 	for _, f := range r.flows {
 		c := counts[f.key.address]
 		c.Held += f.held.Load()
-		c.Lost += f.lost.Load()
+		c.Spilled += f.spilled.Load()
 		c.Duplicated += f.duplicated.Load()
 	}
 	return r.failed

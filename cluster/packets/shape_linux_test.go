@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"testing"
@@ -125,13 +126,40 @@ func TestDelay(t *testing.T) {
 		if after < before/2+late { // before: at a quieter time
 			t.Errorf("there and back in %v, with a delay of %v in %v", before, late, after)
 		}
-		if n := count(t, f); n.Held != 21 || n.Lost != 0 || n.Duplicated != 0 {
+		if n := count(t, f); n.Held != 21 || n.Lost+n.Spilled+n.Duplicated != 0 {
 			t.Errorf("counted %+v, want 21 held", n)
 		}
 		apply(t, f, Set{})
 		if again := median(t, c.near, c.far); again >= late {
 			t.Errorf("healed, there and back still takes %v", again)
 		}
+	}
+}
+
+// What a full queue or a failed sending loses is no chance: it must not pass for a sign that random loss acts.
+func TestSpilledIsNotLost(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	apply(t, f, shapeOf(Peer{Address: w.far}, cluster.Shape{Rate: 20e3}))
+	for range 50 { // several times as much as may wait
+		near.WriteToUDPAddrPort(make([]byte, 1000), where(far))
+	}
+	if n := count(t, f); n.Spilled == 0 || n.Lost != 0 || n.Held == 0 {
+		t.Errorf("counted %+v where too many wait for a rate, want some spilled and none lost", n)
+	}
+
+	r, err := newRelay(0x200, 1)
+	must(t, err)
+	defer r.close()
+	to := target{w.far, 0}
+	long := &flow{key: to}
+	r.learn(map[target]*flow{to: long})
+	r.send([]latePacket{{flow: long, packet: join(patched(header4, 19, 2), make([]byte, 4000))}})
+	counts := map[netip.Addr]*Count{w.far: {}}
+	must(t, r.tally(counts))
+	if got := *counts[w.far]; got != (Count{Spilled: 1}) {
+		t.Errorf("counted %+v where one cannot be sent, want it spilled", got)
 	}
 }
 
@@ -158,8 +186,8 @@ func TestDelayOfPorts(t *testing.T) {
 	collect(t, far, 100)
 	stream(t, from, to, 2<<20) // trains of segments
 	stream(t, to, from, 2<<20)
-	if m := count(t, f); m.Held < 1000 || m.Lost != 0 {
-		t.Errorf("%d packets held and %d lost after 2 MB", m.Held, m.Lost)
+	if m := count(t, f); m.Held < 1000 || m.Lost+m.Spilled != 0 {
+		t.Errorf("counted %+v after 2 MB, want all held", m)
 	}
 }
 
@@ -178,7 +206,7 @@ func TestJitterReorders(t *testing.T) {
 	if got := slices.Compact(got); len(got) != sent {
 		t.Errorf("%d of %d arrive", len(got), sent)
 	}
-	if n := count(t, f); n.Held < sent*9/10 || n.Lost+n.Duplicated != 0 {
+	if n := count(t, f); n.Held < sent*9/10 || n.Lost+n.Spilled+n.Duplicated != 0 {
 		t.Errorf("counted %+v, want %d held", n, sent)
 	}
 	apply(t, f, shapeOf(Peer{Address: w.far}, cluster.Shape{Delay: 5 * time.Millisecond}))
@@ -208,7 +236,7 @@ func TestDuplicates(t *testing.T) {
 			}
 			n := count(t, f) // of all, since the originals have been through
 			got = append(got, collect(t, ends[1], sent+int(n.Duplicated)-len(got))...)
-			if len(got) != sent+int(n.Duplicated) || n.Lost != 0 {
+			if len(got) != sent+int(n.Duplicated) || n.Lost+n.Spilled != 0 {
 				t.Errorf("%+v: %d of %d arrive, counted %+v", s, len(got), sent, n)
 			}
 			if share := float64(n.Duplicated) / sent; share < s.Duplicated-0.2 || share > s.Duplicated+0.2 {
