@@ -133,10 +133,9 @@ func leaf(l lane, class uint32) netlink.Qdisc {
 	at.Handle = netlink.MakeHandle(netemMajors+l.class, 0)
 	// netem draws from latency - jitter to latency + jitter, and takes no jitter without latency. Without a rate of its own it lets packets overtake.
 	return netlink.NewNetem(at, netlink.NetemQdiscAttrs{
-		Latency:   uint32((l.shape.Delay + l.shape.Jitter/2).Microseconds()),
-		Jitter:    uint32((l.shape.Jitter / 2).Microseconds()),
-		Duplicate: float32(l.shape.Duplicated * 100),
-		Limit:     maxHeld,
+		Latency: uint32((l.shape.Delay + l.shape.Jitter/2).Microseconds()),
+		Jitter:  uint32((l.shape.Jitter / 2).Microseconds()),
+		Limit:   maxHeld,
 	})
 }
 
