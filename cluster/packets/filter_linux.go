@@ -45,7 +45,8 @@ func Open(table string) (*Filter, error) {
 // Apply replaces what was applied before, all rules in one transaction. After an error what was applied before is still there.
 //
 // What is dropped as it leaves vanishes without the sender's notice, if Abilities does not say otherwise. A packet as the rules see it may be a
-// train of segments of one connection, of up to 64 kB, as it is for the kernel; delays and duplicates concern single segments.
+// train of segments of one connection, of up to 64 kB, as it is for the kernel; delays and duplicates concern single segments. The relay passes by a datagram that has to be cut into fragments
+// to go out, which is neither delayed nor duplicated then, though cut, lost and slowed like any other.
 func (f *Filter) Apply(s Set) error {
 	s, err := s.clean()
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"assize/cluster"
 )
 
@@ -160,6 +162,62 @@ func TestSpilledIsNotLost(t *testing.T) {
 	must(t, r.tally(counts))
 	if got := *counts[w.far]; got != (Count{Spilled: 1}) {
 		t.Errorf("counted %+v where one cannot be sent, want it spilled", got)
+	}
+}
+
+// An interface is asked how much it takes only where something may not fit, so one that has been narrowed is known by what it refuses.
+func TestNarrowedInterfaceIsAskedAnew(t *testing.T) {
+	w := newWire(t)
+	r, err := newRelay(0x200, 1)
+	must(t, err)
+	defer r.close()
+	link := uint32(w.link.Attrs().Index)
+	if !r.fits(1500, &link) || r.fits(1501, &link) || !r.fits(1501, nil) {
+		t.Error("1500 bytes do not fit, or one more does")
+	}
+	must(t, netlink.LinkSetMTU(w.link, 1400))
+	if !r.fits(1500, &link) {
+		t.Error("the interface is asked about each packet")
+	}
+	r.send([]latePacket{{flow: &flow{key: target{w.far, 0}}, packet: join(patched(header4, 19, 2), make([]byte, 1480))}})
+	if r.fits(1500, &link) || !r.fits(1400, &link) {
+		t.Error("the interface is not asked after it has refused a packet")
+	}
+}
+
+// What is longer than the interface takes cannot be sent by the relay: it passes, and is not lost.
+func TestDatagramsThatAreCutIntoFragmentsPass(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	near6, far6 := w.udpOf(w.near6, w.far6)
+	for _, ends := range [][2]*net.UDPConn{{near, far}, {near6, far6}} {
+		to := where(ends[1])
+		headers := 20 + 8
+		if to.Addr().Is6() {
+			headers = 40 + 8
+		}
+		arrives := func(size int, should bool) {
+			t.Helper()
+			if _, err := ends[0].WriteToUDPAddrPort(make([]byte, size-headers), to); err != nil {
+				t.Fatal(err)
+			}
+			if hears(ends[1], should) != should {
+				t.Errorf("%v: a packet of %d bytes arrives: %v, want %v", to.Addr(), size, !should, should)
+			}
+		}
+		must(t, netlink.LinkSetMTU(w.link, 1400))
+		apply(t, f, shapeOf(Peer{Address: to.Addr()}, cluster.Shape{Delay: time.Minute, Duplicated: 1}))
+		arrives(1400, false)
+		arrives(1401, true)
+		arrives(9000, true)
+		must(t, netlink.LinkSetMTU(w.link, 1500)) // a wider one
+		arrives(1500, false)
+		arrives(1501, true)
+		if n := count(t, f); n.Held != 2 || n.Duplicated != 2 || n.Lost+n.Spilled != 0 {
+			t.Errorf("%v: counted %+v, want two of five held and duplicated", to.Addr(), n)
+		}
+		apply(t, f, Set{})
 	}
 }
 
