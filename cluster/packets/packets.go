@@ -8,6 +8,7 @@
 package packets
 
 import (
+	"errors"
 	"net/netip"
 
 	"assize/cluster"
@@ -32,6 +33,9 @@ type Set struct {
 	To     []Peer   `json:"to,omitempty"`     // what goes to these is dropped as it leaves
 	Shaped []Shaped `json:"shaped,omitempty"` // what goes to these is shaped as it leaves
 }
+
+// ErrUncleared tells that all was done that was to be done, but that something from before could not be cleared up. The next try includes that.
+var ErrUncleared = errors.New("not all from before could be cleared up")
 
 // Count is what has been done to the packets to one peer since the Set was applied.
 type Count struct {

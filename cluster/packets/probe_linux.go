@@ -21,6 +21,7 @@ type kernel struct {
 	compat               bool   // the queuer is iptables' target
 	relay                error  // all that a relay needs
 	tbf, htb, netem      error  // queueing disciplines
+	counted              func() ([]netlink.Qdisc, error)
 }
 
 // way is how a shape comes about.
@@ -123,6 +124,7 @@ func probe() *kernel {
 		tbf:      discipline("tbf"),
 		htb:      discipline("htb"),
 		netem:    discipline("netem"),
+		counted:  func() ([]netlink.Qdisc, error) { return queues(0) },
 	}
 	native := try(queueNative(0, true))
 	compat := native
