@@ -74,6 +74,7 @@ type Cluster struct {
 	warden  *warden
 	lacking map[cluster.Power]error
 	choices []string
+	lapses  []string // that have not been told
 
 	mu     sync.Mutex
 	places map[string]*place // by node, also of nodes that have left
@@ -95,6 +96,7 @@ var _ interface {
 	cluster.Sizer
 	cluster.Quorum
 	cluster.Watcher
+	cluster.Lapser
 } = (*Cluster)(nil)
 
 // New makes and starts all nodes and returns when each has answered. Leftovers of dead controllers of this machine are removed first. ctx is

@@ -22,6 +22,9 @@ import (
 func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, error) {
 	p.op.Lock()
 	defer p.op.Unlock()
+	if err := p.review(ctx); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	closed, runs := p.closed, p.life != nil && !p.life.over()
 	p.mu.Unlock()
@@ -208,7 +211,7 @@ func (p *place) thaw(ctx context.Context) error {
 	p.frozen = false
 	p.mu.Unlock()
 	p.node.Log.Line("harness: thawed")
-	return p.freshen(ctx)
+	return errors.Join(p.review(ctx), p.freshen(ctx))
 }
 
 // act does something to a server that runs, under op.
@@ -219,6 +222,9 @@ func (c *Cluster) act(ctx context.Context, what, name string, f func(context.Con
 	}
 	p.op.Lock()
 	defer p.op.Unlock()
+	if err := p.review(ctx); err != nil {
+		return fmt.Errorf("%s %s: %w", what, name, err)
+	}
 	p.mu.Lock()
 	b, down := p.box, p.life == nil || p.life.over()
 	p.mu.Unlock()

@@ -45,6 +45,7 @@ type place struct {
 	stalePeer bool // the agent has not been told of the newest peers, packets or skew
 	staleSet  bool
 	staleSkew bool
+	unsure    bool // the agent has healed: whether the server runs, or has been stopped, is to be asked
 }
 
 // box is one life of the container.
@@ -52,6 +53,7 @@ type box struct {
 	remote *agent.Remote
 	heard  <-chan struct{} // closed when all that it printed has been read
 	told   uint64          // the last life of the server whose end we know
+	lapses int             // of the agent's faults that we know of
 }
 
 // life of the server, within its container's.
@@ -165,7 +167,7 @@ func (p *place) boot(ctx context.Context) error {
 	}
 	b.remote = remote
 	p.mu.Lock()
-	p.box, p.paused, p.frozen = b, false, false
+	p.box, p.paused, p.frozen, p.unsure = b, false, false, false
 	p.stalePeer, p.staleSet, p.staleSkew = p.peers != nil, true, true
 	p.mu.Unlock()
 	go p.watch(b)
@@ -178,6 +180,9 @@ func (p *place) converse(ctx context.Context, b *box) (*agent.Remote, agent.Stat
 	return converse(ctx, p.of.engine, p.id, func(e agent.Event) {
 		if e.Ended != nil {
 			p.ended(b, *e.Ended)
+		}
+		if e.Lapse != nil {
+			p.lapsed(b, *e.Lapse)
 		}
 	})
 }

@@ -331,7 +331,11 @@ func (w *ward) connect() (*Remote, chan End) {
 	w.t.Helper()
 	ends := make(chan End, 100)
 	stream, _ := w.attach()
-	r := Connect(stream, func(e Event) { ends <- *e.Ended })
+	r := Connect(stream, func(e Event) {
+		if e.Ended != nil {
+			ends <- *e.Ended
+		}
+	})
 	w.t.Cleanup(func() { r.Close() })
 	return r, ends
 }

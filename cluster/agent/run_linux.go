@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"assize/cluster"
 	"assize/cluster/packets"
 )
 
@@ -34,6 +36,7 @@ type agent struct {
 	voice     *voice
 	abilities func() packets.Abilities
 	over      chan struct{} // the server has ended by itself, and the agent is to end with it
+	lapse     atomic.Pointer[Lapse]
 
 	turn    sync.Mutex // held through each change, one at a time
 	faults  faults
@@ -353,6 +356,7 @@ func (a *agent) expire() error {
 	if !a.vigil.still() {
 		return nil
 	}
+	before := a.inForce()
 	err := a.heal()
 	switch {
 	case a.pid() != 0:
@@ -360,11 +364,43 @@ func (a *agent) expire() error {
 	case a.started:
 		err = errors.Join(err, a.start(a.args))
 	}
+	a.lapsed(before)
 	a.vigil.note(time.Now(), err == nil)
 	if err == nil {
 		a.voice.say("healed: the controller has been silent for %v", a.config.Grace)
 	}
 	return err
+}
+
+// inForce is what a healing undoes, in words for when it has.
+func (a *agent) inForce() (what []string) {
+	if !untouched(a.faults.set) {
+		what = append(what, "packets pass again")
+	}
+	if a.faults.skew != (cluster.Skew{}) {
+		what = append(what, "clocks are true again")
+	}
+	switch l := a.server.running(); {
+	case l == nil && a.started:
+		what = append(what, "the server has been started")
+	case l != nil && a.server.isPaused(l):
+		what = append(what, "the server goes on")
+	}
+	return what
+}
+
+// lapsed takes note of what was in force before and is so no more. A healing that found nothing to heal has misled nobody.
+func (a *agent) lapsed(before []string) {
+	still := a.inForce()
+	undone := slices.DeleteFunc(before, func(what string) bool { return slices.Contains(still, what) })
+	if len(undone) == 0 {
+		return
+	}
+	count := 1
+	if last := a.lapse.Load(); last != nil {
+		count += last.Count
+	}
+	a.lapse.Store(&Lapse{Count: count, What: strings.Join(undone, ", ")})
 }
 
 // heal packets and clocks.

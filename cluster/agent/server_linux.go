@@ -95,6 +95,12 @@ func (s *server) running() *life {
 	return s.life
 }
 
+func (s *server) isPaused(l *life) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.paused
+}
+
 // reapAll takes leave of whatever has ended, until ctx is done: as the first process of a container we inherit all orphans.
 func (s *server) reapAll(ctx context.Context) {
 	children := make(chan os.Signal, 1)

@@ -62,6 +62,7 @@ type answer struct {
 	Trips  [][]time.Duration `json:"trips,omitempty"`
 	State  *State            `json:"state,omitempty"`
 	Event  *Event            `json:"event,omitempty"`
+	Lapse  *Lapse            `json:"lapse,omitempty"` // the last one, in all that is said since: a controller learns of it with the first word that it hears again
 }
 
 // encode makes one line of a word.
