@@ -135,7 +135,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 // begin makes what the nodes need, and then the nodes.
 func (c *Cluster) begin(ctx context.Context) error {
 	if !c.config.Beside {
-		if _, err := sweep(ctx, c.engine, abandoned); err != nil {
+		if _, err := sweep(ctx, c.engine, abandoned(c.engine)); err != nil {
 			return fmt.Errorf("remove what killed runs have left: %w", err)
 		}
 	}

@@ -30,7 +30,7 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 		return Swept{}, err
 	}
 	defer engine.Close()
-	doomed := abandoned
+	doomed := abandoned(engine)
 	if all {
 		doomed = func(labelledRun) bool { return true }
 	}
@@ -56,10 +56,13 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 
 func labelled(what string) filters.Args { return filters.NewArgs(filters.Arg("label", what)) }
 
-// abandoned tells whether a run's controller is dead, as far as somebody here can know.
-func abandoned(r labelledRun) bool {
-	who, err := parseController(r.controller)
-	return err == nil && who.dead()
+// abandoned tells of a run whether its controller is dead, as far as somebody here can know.
+func abandoned(engine *client.Client) func(labelledRun) bool {
+	here := strings.HasPrefix(engine.DaemonHost(), "unix://")
+	return func(r labelledRun) bool {
+		who, err := parseController(r.controller)
+		return err == nil && who.dead(here)
+	}
 }
 
 // sweep removes the runs that are doomed.

@@ -39,7 +39,7 @@ func TestNothingIsLeftAndNothingElseIsTouched(t *testing.T) {
 		must(t, gone(own.NetworkRemove(context.Background(), foreign.ID)))
 		must(t, gone(own.VolumeRemove(context.Background(), "others-volume", true)))
 	})
-	living, err := sweep(ctx, engine, func(r labelledRun) bool { return r.name == c.run && abandoned(r) })
+	living, err := sweep(ctx, engine, func(r labelledRun) bool { return r.name == c.run && abandoned(engine)(r) })
 	if err != nil || !slices.Contains(living.Living, c.run) {
 		t.Errorf("a sweep beside a living run: %+v, %v", living, err)
 	}
@@ -106,7 +106,7 @@ func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
 	}
 	defer removeRun(ctx, c.engine, "testfar")
 	mine := func(r labelledRun) bool { return strings.HasPrefix(r.name, "test") || r.name == c.run }
-	swept, err := sweep(ctx, c.engine, func(r labelledRun) bool { return mine(r) && abandoned(r) })
+	swept, err := sweep(ctx, c.engine, func(r labelledRun) bool { return mine(r) && abandoned(c.engine)(r) })
 	must(t, err)
 	if !slices.Contains(swept.Volumes, "assize-testdead") || !slices.Contains(swept.Networks, "assize-testdead") {
 		t.Errorf("swept %+v, want all of testdead", swept)
