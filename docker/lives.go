@@ -67,8 +67,7 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 func (p *place) stillborn(l *life, end string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !l.over() {
-		l.end = end
+	if l.claim(end) {
 		close(l.done)
 	}
 }

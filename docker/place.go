@@ -62,11 +62,21 @@ type life struct {
 	number uint64 // as the agent counts; 0: not known yet
 	done   chan struct{}
 	end    string
+	ending bool // somebody has claimed it
 }
 
 // Done and Ending are fleet.Life's.
 func (l *life) Done() <-chan struct{} { return l.done }
 func (l *life) Ending() string        { return l.end }
+
+// claim the end of the life for whoever closes done then: several may learn of it at once. Under mu.
+func (l *life) claim(end string) bool {
+	if l.ending {
+		return false
+	}
+	l.ending, l.end = true, end
+	return true
+}
 
 func (l *life) over() bool {
 	select {
@@ -266,8 +276,7 @@ func (p *place) lost(b *box, end string) bool {
 		p.box = nil
 	}
 	p.paused, p.frozen = false, false
-	if l := p.life; l != nil && l.box == b && !l.over() {
-		l.end = end
+	if l := p.life; l != nil && l.box == b && l.claim(end) {
 		close(l.done)
 		return true
 	}
@@ -283,10 +292,9 @@ func (p *place) ended(b *box, e agent.End) {
 	}
 	b.told = e.Life
 	l := p.life
-	own := l != nil && l.box == b && (l.number == e.Life || l.number == 0) && !l.over()
+	own := l != nil && l.box == b && (l.number == e.Life || l.number == 0) && l.claim(e.Status)
 	if own {
 		p.paused = false
-		l.end = e.Status
 	}
 	p.mu.Unlock()
 	p.node.Log.Line("harness: ended with " + e.Status)
