@@ -199,6 +199,28 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 	}
 }
 
+// A server whose clocks could not be falsified must not run on with true ones, as if the next start had found nothing to do.
+func TestServerWithoutItsClocksIsNotLeftRunning(t *testing.T) {
+	w := startWard(t, "-hold")
+	r, ends := w.connect()
+	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}))
+	must(t, r.Write(t.Context(), "stubborn", nil))
+	for life := range uint64(2) {
+		if err := r.Start(t.Context(), serving(w)); err == nil || !strings.Contains(err.Error(), "cannot be gripped") {
+			t.Errorf("start: %v", err)
+		}
+		if s := stateOf(t, r); s.Running {
+			t.Errorf("state %+v", s)
+		}
+		if got, want := next(t, ends, "the end"), (End{Life: life + 1, Status: "signal: killed", Killed: true, Asked: true}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	must(t, os.Remove(filepath.Join(w.dir, "stubborn")))
+	must(t, r.Start(t.Context(), serving(w)))
+	w.until("clock wall 1h0m0s")
+}
+
 // The feint has lost n packets at its n-th count: 1, then 2 that a restart must not forget, and 3 after it.
 func TestCountsOutliveTheServer(t *testing.T) {
 	w := startWard(t, "-hold")

@@ -232,8 +232,8 @@ func (a *agent) start(args []string) error {
 		}
 	}
 	if err := a.faults.inherit(l.pid, time.Now()); err != nil {
-		a.server.reap()
-		return fmt.Errorf("the started server's clocks: %w", err)
+		// With true clocks it is not what was asked for, and the next start would find that it runs.
+		return errors.Join(fmt.Errorf("the started server's clocks: %w", err), a.server.kill())
 	}
 	return nil
 }
