@@ -161,18 +161,20 @@ func removeAll(ctx context.Context, engine *client.Client, run string) (removed 
 	return removed, err
 }
 
-// removeContainer kills and removes, also one that is frozen, which not every engine kills.
+// removeContainer kills and removes, also one that is frozen: not every engine kills that, but one that does not thaw it may.
 func removeContainer(ctx context.Context, engine *client.Client, id string) error {
+	var thawed error
 	if c, err := engine.ContainerInspect(ctx, id); err == nil && c.State != nil && c.State.Paused {
-		if err := thaw(ctx, engine, id); err != nil {
-			return err
-		}
+		thawed = thaw(ctx, engine, id)
 	}
 	err := gone(engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 	if err != nil && strings.Contains(err.Error(), "already in progress") {
 		return nil
 	}
-	return err
+	if err != nil {
+		return errors.Join(thawed, err)
+	}
+	return nil
 }
 
 // gone is no error where there is nothing any more.
