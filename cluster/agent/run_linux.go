@@ -205,6 +205,8 @@ func (a *agent) obey(q request) (got answer) {
 		default:
 			err = fmt.Errorf("it cannot %.40q", q.Do)
 		}
+		// What has waited for its turn behind a slow order may be done after its controller has died, even after a healing: it expires, too.
+		a.vigil.hear()
 		return err
 	})
 	if err != nil {

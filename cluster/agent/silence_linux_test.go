@@ -143,6 +143,24 @@ func TestVigil(t *testing.T) {
 	}
 }
 
+// An order that waits behind a slow one while its controller dies is carried out after the healing. It must not be in force for ever.
+func TestOrderAfterTheHealingExpires(t *testing.T) {
+	a := newAgent(Config{Dir: t.TempDir(), Table: "x", Hold: true, Grace: 10 * time.Second, Output: io.Discard}, pretence(io.Discard, ""))
+	at := a.vigil.last
+	a.vigil.note(at, true)
+	if got := a.obey(request{Do: doPackets, Packets: &packets.Set{To: []packets.Peer{{Address: netip.MustParseAddr("10.0.0.2")}}}}); got.Error != "" {
+		t.Fatal(got.Error)
+	}
+	due := false
+	for range 3 {
+		at = at.Add(4 * time.Second)
+		due = due || a.vigil.look(at)
+	}
+	if !due {
+		t.Error("nothing is to be healed")
+	}
+}
+
 func TestStoppedAgentDoesNotHealAtItsAwakening(t *testing.T) {
 	w := startWard(t, "-hold", "-grace", "3s")
 	r, _ := w.connect()
