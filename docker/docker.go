@@ -146,7 +146,7 @@ func (c *Cluster) begin(ctx context.Context) error {
 	if c.network, err = makeNetwork(ctx, c.engine, c.run, c.about.Direct); err != nil {
 		return err
 	}
-	if c.warden, err = appoint(binary, c.run, c.config.Grace); err != nil {
+	if c.warden, err = appoint(binary, c.config.Dir, c.run, c.config.Grace); err != nil {
 		return err
 	}
 	return c.Begin(ctx)
