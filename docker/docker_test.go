@@ -338,6 +338,14 @@ func TestDisconnectIsNoPartition(t *testing.T) {
 		must(t, c.Cut(t.Context(), nil))
 	}
 	must(t, c.Start(t.Context(), "n1"))
+	// A quorum that is left alone has no shaped links either.
+	must(t, c.Shape(t.Context(), []cluster.Link{{From: "n2", To: "n3"}}, cluster.Shape{Delay: time.Second}))
+	must(t, c.Alone(t.Context(), c.Members(), nil))
+	p, err := c.place("n2")
+	must(t, err)
+	if s, err := p.reachable().State(t.Context()); err != nil || len(s.Packets.Shaped) > 0 {
+		t.Errorf("packets %+v, %v, want them to pass", s.Packets, err)
+	}
 	reach(t, c)
 	write(t, c, "n1", "k", 1)
 }

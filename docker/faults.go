@@ -202,7 +202,11 @@ func (c *Cluster) Alone(ctx context.Context, kept []*fleet.Node, cut []cluster.L
 	c.mu.Lock()
 	clear(c.shapes)
 	c.mu.Unlock()
-	if err := c.Cut(ctx, cut); err != nil {
+	err := c.Cut(ctx, cut)
+	if c.config.Disconnect { // which tells no agent of the shapes that are no more
+		err = errors.Join(err, c.spread(ctx))
+	}
+	if err != nil {
 		return err
 	}
 	return fleet.Each(kept, func(n *fleet.Node) error {
