@@ -102,10 +102,14 @@ func TestBeatsKeepFaults(t *testing.T) {
 	must(t, r.Start(t.Context(), serving(w)))
 	must(t, r.Pause(t.Context()))
 	must(t, r.Close())
-	// Time passes by way of the probes: each waits for a silent target.
+	// Time passes by way of a probe that waits for a silent target for longer than the grace, as often as it is asked for.
 	l := listenSilently(t)
-	_, err := other.Probe(t.Context(), []Target{{Address: l, Wait: 500 * time.Millisecond, Times: 10}})
+	began := time.Now()
+	_, err := other.Probe(t.Context(), []Target{{Address: l, Wait: 3 * time.Second, Times: mostMissed}})
 	must(t, err)
+	if took := time.Since(began); took < 4*time.Second {
+		t.Fatalf("the probe took %v: too little for anybody to be missed", took)
+	}
 	if s := stateOf(t, other); !s.Paused || s.Healed != 0 {
 		t.Errorf("it has healed under a controller that was there: %+v", s)
 	}
