@@ -16,6 +16,9 @@ import (
 // signalled sends a signal to the processes of a node's container whose command line has these words, as somebody on the host would.
 func signalled(t *testing.T, c *Cluster, node, words string, with syscall.Signal) {
 	t.Helper()
+	if !c.direct {
+		t.Skip("the engine is not this machine's")
+	}
 	p, err := c.place(node)
 	must(t, err)
 	top, err := c.engine.ContainerTop(t.Context(), p.id, nil)
@@ -75,4 +78,26 @@ func TestLapseIsToldAndWhatWasInForceIsAgain(t *testing.T) {
 	must(t, c.Kill(t.Context(), "n3"))
 	must(t, c.Start(t.Context(), "n3"))
 	status(t, c, "n3")
+}
+
+// TestServerThatDiesAloneIsAViolation: its container lives, and the agent tells.
+func TestServerThatDiesAloneIsAViolation(t *testing.T) {
+	c := town(t, 2, nil)
+	before := status(t, c, "n1").Process
+	signalled(t, c, "n1", "/assize node", syscall.SIGKILL)
+	var v []string
+	until(t, c, "a violation", func() bool {
+		v = append(v, c.Violations()...)
+		return len(v) > 0
+	})
+	if len(v) != 1 || !strings.Contains(v[0], "n1 died by itself with signal: killed") {
+		t.Errorf("violations %q", v)
+	}
+	must(t, c.Start(t.Context(), "n1"))
+	if after := status(t, c, "n1").Process; after == before {
+		t.Errorf("process %d has outlived its death", before)
+	}
+	// One that is killed by us is none, whoever tells of it; see town.
+	must(t, c.Kill(t.Context(), "n1"))
+	must(t, c.Start(t.Context(), "n1"))
 }
