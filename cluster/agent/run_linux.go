@@ -288,7 +288,7 @@ func (a *agent) skew(q request) error {
 	}
 	err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now())
 	if err != nil {
-		a.server.reap() // the tracer may have seen an end that we have to see, too
+		a.server.reap() // the server's end may be why, and is to be known when we answer
 	}
 	return err
 }
