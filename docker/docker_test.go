@@ -226,6 +226,11 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 	reach(t, c)
 	must(t, c.Leave(t.Context(), "n1"))
+	// Nobody is where it was, least of all the one who asks.
+	trips, err := c.Trips(t.Context(), []cluster.Link{{From: "n2", To: "n1"}, {From: "n2", To: "n3"}}, 2)
+	if err != nil || slices.Max(trips[0].Times) >= 0 || slices.Min(trips[1].Times) < 0 {
+		t.Errorf("trips %v, %v, want none to a node that has left", trips, err)
+	}
 	if got, want := c.Nodes(), []string{"n2", "n3", "n4"}; !slices.Equal(got, want) {
 		t.Errorf("nodes %v, want %v", got, want)
 	}

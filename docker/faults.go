@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -274,7 +273,7 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 		own[l.From] = append(own[l.From], i)
 	}
 	var all sync.WaitGroup
-	for from, which := range own {
+	for from, ends := range own {
 		p, err := c.place(from)
 		if err != nil {
 			continue
@@ -283,10 +282,15 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 		if remote == nil {
 			continue
 		}
+		var which []int // whose ends are there
 		var targets, bulk []agent.Target
 		longest := time.Duration(0)
-		for _, i := range which {
-			t := c.target(links[i], probes)
+		for _, i := range ends {
+			t, there := c.target(links[i], probes)
+			if !there {
+				continue
+			}
+			which = append(which, i)
 			targets = append(targets, t)
 			if probes > 1 && c.thin(links[i]) {
 				bulk = append(bulk, agent.Target{Address: t.Address, Wait: bulkWait, Times: 1, Bytes: bulkBytes})
@@ -335,14 +339,13 @@ func (p *place) reachable() *agent.Remote {
 	return p.box.remote
 }
 
-// target of a link's probe. What is believed of a link decides only how long its probe waits.
-func (c *Cluster) target(l cluster.Link, probes int) agent.Target {
-	t := agent.Target{Wait: fleet.Silence, Times: probes}
+// target of a link's probe; none where its end has left. What is believed of a link decides only how long its probe waits.
+func (c *Cluster) target(l cluster.Link, probes int) (t agent.Target, there bool) {
 	to, err := c.place(l.To)
 	if err != nil {
-		t.Address = netip.AddrPortFrom(netip.IPv4Unspecified(), peerPort).String()
-		return t
+		return t, false
 	}
+	t = agent.Target{Wait: fleet.Silence, Times: probes}
 	t.Address, _ = to.Addresses()
 	able := to.Answering()
 	c.mu.Lock()
@@ -353,7 +356,7 @@ func (c *Cluster) target(l cluster.Link, probes int) agent.Target {
 			t.Wait += backlog
 		}
 	}
-	return t
+	return t, true
 }
 
 // count adds what the shapers have done. One that is down, or frozen, has done nothing that anybody can know of.

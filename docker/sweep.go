@@ -43,15 +43,29 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 		return swept, fmt.Errorf("list images: %w", err)
 	}
 	for _, i := range list {
-		if _, e := engine.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true, PruneChildren: true}); cerrdefs.IsConflict(e) {
+		removed, e := removeImage(ctx, engine, i)
+		err = errors.Join(err, e)
+		swept.Images = append(swept.Images, removed...)
+	}
+	return swept, err
+}
+
+// removeImage removes an image by its names, and none that a container uses, be it one that is down: by force the engine would take away its name.
+func removeImage(ctx context.Context, engine *client.Client, i image.Summary) (removed []string, err error) {
+	names := i.RepoTags
+	if len(names) == 0 || names[0] == "<none>:<none>" {
+		names = []string{i.ID}
+	}
+	for _, name := range names {
+		if _, e := engine.ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true}); cerrdefs.IsConflict(e) {
 			continue // a container that was left alone uses it
-		} else if e != nil && !cerrdefs.IsNotFound(e) {
+		} else if gone(e) != nil {
 			err = errors.Join(err, e)
 			continue
 		}
-		swept.Images = append(swept.Images, strings.Join(i.RepoTags, " "))
+		removed = append(removed, name)
 	}
-	return swept, err
+	return removed, err
 }
 
 func labelled(what string) filters.Args { return filters.NewArgs(filters.Arg("label", what)) }

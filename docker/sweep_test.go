@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	dockernet "github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 )
@@ -121,4 +122,36 @@ func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
 		t.Errorf("swept %+v, want neither another machine's run nor our own", swept)
 	}
 	status(t, c, "n1")
+}
+
+// TestImageInUseIsLeft, also where the container that uses it is down.
+func TestImageInUseIsLeft(t *testing.T) {
+	c := town(t, 1, nil)
+	ctx := t.Context()
+	name := "assize-test:" + suffix()
+	p, err := c.place("n1")
+	must(t, err)
+	made, err := c.engine.ContainerCommit(ctx, p.id, container.CommitOptions{Reference: name})
+	must(t, err)
+	user, err := c.engine.ContainerCreate(ctx, &container.Config{Image: name, Cmd: []string{"nothing"}}, nil, nil, nil, "")
+	must(t, err)
+	t.Cleanup(func() {
+		own, _, err := connect(context.Background())
+		must(t, err)
+		defer own.Close()
+		must(t, gone(own.ContainerRemove(context.Background(), user.ID, container.RemoveOptions{Force: true})))
+		_, err = own.ImageRemove(context.Background(), name, image.RemoveOptions{Force: true})
+		must(t, gone(err))
+	})
+	i := image.Summary{ID: made.ID, RepoTags: []string{name}}
+	if removed, err := removeImage(ctx, c.engine, i); err != nil || len(removed) > 0 {
+		t.Errorf("removed %v, %v, want none", removed, err)
+	}
+	if _, err := c.engine.ImageInspect(ctx, name); err != nil {
+		t.Error(err)
+	}
+	must(t, c.engine.ContainerRemove(ctx, user.ID, container.RemoveOptions{}))
+	if removed, err := removeImage(ctx, c.engine, i); err != nil || !slices.Equal(removed, []string{name}) {
+		t.Errorf("removed %v, %v, want %s", removed, err, name)
+	}
 }
