@@ -65,7 +65,7 @@ func (p *place) freshen(ctx context.Context) error {
 	peers, content := p.stalePeer, p.peers
 	set, clocks := p.staleSet, p.staleSkew
 	p.stalePeer, p.staleSet, p.staleSkew = false, false, false
-	s := p.skew
+	s, turn := p.skew, p.skewTurn
 	if !p.skewedAt.IsZero() {
 		s = skew.Rebased(s, time.Since(p.skewedAt))
 	}
@@ -81,7 +81,7 @@ func (p *place) freshen(ctx context.Context) error {
 		err = remote.Write(ctx, "peers.json", content)
 	}
 	if err == nil && clocks { // the zero Skew, too: it may have been mended while nobody could be told
-		err = remote.Skew(ctx, s)
+		err = remote.Skew(ctx, turn, s)
 	}
 	if err == nil {
 		return nil
@@ -175,7 +175,9 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	p.telling.Lock()
 	defer p.telling.Unlock()
 	p.mu.Lock()
+	p.skewTurn++
 	p.skew, p.skewedAt = s, time.Now()
+	turn := p.skewTurn
 	b, frozen := p.box, p.frozen
 	p.staleSkew = p.staleSkew || frozen
 	p.mu.Unlock()
@@ -184,7 +186,7 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentBound)
 	defer cancel()
-	if err := p.remoteOf(b).Skew(ctx, s); err != nil {
+	if err := p.remoteOf(b).Skew(ctx, turn, s); err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.box != b || p.frozen {

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -139,5 +140,24 @@ func TestFrozenContainerThatDoesNotThawIsRemoved(t *testing.T) {
 	must(t, c.Close())
 	if n := left(t, c); n != 0 {
 		t.Errorf("something of run %s is left", c.run)
+	}
+}
+
+// TestSkewThatWasUnderWayAtTheFreeze is set once: its order is carried out when the container goes on, however long ago it was given up.
+func TestSkewThatWasUnderWayAtTheFreeze(t *testing.T) {
+	c := town(t, 1, nil)
+	p, err := c.place("n1")
+	must(t, err)
+	must(t, c.engine.ContainerPause(t.Context(), p.id))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	failed := make(chan error)
+	go func() { failed <- c.Skew(ctx, "n1", cluster.Skew{Wall: time.Hour}) }()
+	c.Sleep(300 * time.Millisecond)
+	must(t, c.Freeze(t.Context(), "n1"))
+	must(t, <-failed)
+	must(t, c.Resume(t.Context(), "n1"))
+	if ahead := time.Until(status(t, c, "n1").Wall).Round(time.Minute); ahead != time.Hour {
+		t.Errorf("its clock is %v ahead, want an hour", ahead)
 	}
 }

@@ -39,6 +39,7 @@ type place struct {
 	peers     []byte // peers.json
 	skew      cluster.Skew
 	skewedAt  time.Time
+	skewTurn  uint64 // how often skew has been set
 	paused    bool
 	frozen    bool
 	closed    bool // it will not be started again

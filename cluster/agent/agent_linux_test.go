@@ -168,12 +168,12 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 	set := packets.Set{From: []packets.Peer{{Address: netip.MustParseAddr("10.0.0.2"), Ports: []uint16{7000}}}}
 	must(t, r.Packets(t.Context(), set))
 	w.until("feint: packets from [{10.0.0.2 [7000]}] to []")
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}))
 	must(t, r.Start(t.Context(), serving(w)))
 	for _, want := range []string{"packets from [{10.0.0.2", "clock wall 1h0m0s rate 0 strobe 0s"} {
 		w.until(want)
 	}
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: 2 * time.Hour, WallRate: 0.5, Strobe: time.Second}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: 2 * time.Hour, WallRate: 0.5, Strobe: time.Second}))
 	w.until("clock wall 2h0m0s rate 0.5 strobe 1s")
 	must(t, r.Kill(t.Context()))
 	must(t, r.Start(t.Context(), serving(w)))
@@ -186,7 +186,7 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 	if err := r.Packets(t.Context(), packets.Set{Shaped: []packets.Shaped{{Shape: cluster.Shape{Loss: 2}}}}); err == nil {
 		t.Error("nonsense was applied")
 	}
-	must(t, r.Skew(t.Context(), cluster.Skew{}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{}))
 	w.until("clock wall 0s rate 0 strobe 0s")
 	must(t, r.Packets(t.Context(), packets.Set{}))
 	w.until("packets from [] to []")
@@ -199,11 +199,34 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 	}
 }
 
+// A skew that a controller asks for again, since it has heard nothing of the first time, makes the clocks jump once.
+func TestSkewOfOneTurnIsSetOnce(t *testing.T) {
+	w := startWard(t, "-hold", "-grace", "1s")
+	r, _ := w.connect()
+	must(t, r.Start(t.Context(), serving(w)))
+	must(t, r.Skew(t.Context(), 2, cluster.Skew{Wall: 2 * time.Hour}))
+	must(t, r.Skew(t.Context(), 2, cluster.Skew{Wall: 2 * time.Hour}))
+	must(t, r.Skew(t.Context(), 1, cluster.Skew{Wall: time.Hour})) // it was overtaken
+	must(t, r.Skew(t.Context(), 3, cluster.Skew{Wall: 3 * time.Hour}))
+	w.until("clock wall 2h0m0s")
+	for line := ""; !strings.Contains(line, "clock wall 3h0m0s"); {
+		if line = next(t, w.lines, "the third skew"); strings.Contains(line, "clock wall 2h") || strings.Contains(line, "clock wall 1h") {
+			t.Errorf("once more: %s", line)
+		}
+	}
+	// What has been healed is set again.
+	must(t, r.Close())
+	w.until("agent: healed")
+	again, _ := w.connect()
+	must(t, again.Skew(t.Context(), 3, cluster.Skew{Wall: 3 * time.Hour}))
+	w.until("clock wall 3h0m0s")
+}
+
 // A server whose clocks could not be falsified must not run on with true ones, as if the next start had found nothing to do.
 func TestServerWithoutItsClocksIsNotLeftRunning(t *testing.T) {
 	w := startWard(t, "-hold")
 	r, ends := w.connect()
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}))
 	must(t, r.Write(t.Context(), "stubborn", nil))
 	for life := range uint64(2) {
 		if err := r.Start(t.Context(), serving(w)); err == nil || !strings.Contains(err.Error(), "cannot be gripped") {
@@ -332,7 +355,7 @@ func TestKilledAgentEndsTheSessionAndLeavesNoServer(t *testing.T) {
 	if r.Err() == nil {
 		t.Error("no reason")
 	}
-	for _, err := range []error{r.Pause(t.Context()), r.Skew(t.Context(), cluster.Skew{})} {
+	for _, err := range []error{r.Pause(t.Context()), r.Skew(t.Context(), 0, cluster.Skew{})} {
 		if err == nil {
 			t.Error("a call without an agent succeeded")
 		}

@@ -91,9 +91,10 @@ func (r *Remote) Counts(ctx context.Context) ([]packets.Count, error) {
 }
 
 // Skew falsifies the server's clocks, and those of its next lives; the zero Skew mends them. A server that is down has its clocks
-// falsified when it starts.
-func (r *Remote) Skew(ctx context.Context, s cluster.Skew) error {
-	_, err := r.call(ctx, request{Do: doSkew, Skew: &s})
+// falsified when it starts. turn, if it is not 0, makes it safe to ask again for what may have been done: a turn that is not above that of the skew in
+// force changes nothing.
+func (r *Remote) Skew(ctx context.Context, turn uint64, s cluster.Skew) error {
+	_, err := r.call(ctx, request{Do: doSkew, Skew: &s, Turn: turn})
 	return err
 }
 

@@ -286,11 +286,16 @@ func (a *agent) skew(q request) error {
 	if q.Skew == nil {
 		return errors.New("no skew")
 	}
-	err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now())
-	if err != nil {
-		a.server.reap() // the server's end may be why, and is to be known when we answer
+	// Its jumps are added to where the clocks stand: an order that was thought lost must not be carried out once more.
+	if q.Turn != 0 && q.Turn <= a.faults.turn {
+		return nil
 	}
-	return err
+	if err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now()); err != nil {
+		a.server.reap() // the server's end may be why, and is to be known when we answer
+		return err
+	}
+	a.faults.turn = max(a.faults.turn, q.Turn)
+	return nil
 }
 
 func (a *agent) state() *State {

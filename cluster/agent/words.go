@@ -47,6 +47,7 @@ type request struct {
 	Args    []string      `json:"args,omitempty"`
 	Packets *packets.Set  `json:"packets,omitempty"`
 	Skew    *cluster.Skew `json:"skew,omitempty"`
+	Turn    uint64        `json:"turn,omitempty"` // of the skew
 	Name    string        `json:"name,omitempty"`
 	Content []byte        `json:"content,omitempty"`
 	Targets []Target      `json:"targets,omitempty"`
