@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"assize/cluster"
 	"assize/cluster/fleet"
@@ -34,8 +33,7 @@ type place struct {
 	paused  bool
 	closed  bool        // it will not be started again
 	clock   *skew.Clock // of the process; nil: nobody has touched it
-	lies    cluster.Skew
-	since   time.Time // of lies
+	lies    lies
 }
 
 // Make prepares a node's directory and takes ports for it.

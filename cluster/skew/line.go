@@ -148,6 +148,21 @@ const (
 	furthest  = 1 << 62 // ns from 1970
 )
 
+// Valid tells why k cannot be set on clocks of which the wall clock is ahead by so much.
+func Valid(k cluster.Skew, ahead time.Duration) error {
+	if err := validate(k); err != nil {
+		return err
+	}
+	t, err := truth()
+	if err != nil {
+		return err
+	}
+	s := truthfulSet()
+	s.lines[wall].reads += int64(ahead)
+	_, err = s.skewed(t, k)
+	return err
+}
+
 func validate(k cluster.Skew) error {
 	for _, r := range []float64{1 + k.WallRate, 1 + k.MonoRate} {
 		if !(r >= leastRate && r <= mostRate) {

@@ -28,10 +28,8 @@ type Clock struct {
 	base   int64 // of the vDSO
 	holdup outcome
 
-	mu     sync.Mutex
-	last   set // settled, as far as we know
-	lasted cluster.Skew
-	calm   func() // ends the strobe
+	mu   sync.Mutex
+	calm func() // ends the strobe
 }
 
 // Reading of a process's clocks beside the true ones.
@@ -91,7 +89,6 @@ func (c *Clock) set(s cluster.Skew) error {
 		if err := c.turn(turn + 1); err != nil {
 			return err
 		}
-		c.last, c.lasted = next.settled(), s
 		if err := reached(at); err != nil {
 			return err
 		}
@@ -184,19 +181,6 @@ func (c *Clock) Read() (Reading, error) {
 		True: time.Unix(0, t[wall]), Wall: time.Unix(0, w.at(t[wall])), TrueMono: time.Duration(t[mono]), Mono: time.Duration(m.at(t[mono])),
 		WallRate: w.relative(), MonoRate: m.relative(),
 	}, nil
-}
-
-// Lasting is what to Set on the process that takes the place of this one, also when this one has ended: as Rebased, but with the jumps of all that
-// has ever been set.
-func (c *Clock) Lasting() cluster.Skew {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.lasted
-	s.Mono = 0
-	if t, err := truth(); err == nil && s.Strobe == 0 {
-		s.Wall = time.Duration(c.last.lines[wall].at(t[wall]) - t[wall])
-	}
-	return s
 }
 
 // Undo makes the process read its clocks as it did before Attach: its functions are the kernel's, to the byte. What they no longer lead to stays
