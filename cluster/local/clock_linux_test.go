@@ -1,6 +1,8 @@
 package local
 
 import (
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"syscall"
@@ -124,6 +126,44 @@ func TestSkewThatCannotBeChangesNothing(t *testing.T) {
 	refused("while it is down")
 	must(t, c.Start(t.Context(), "n1"))
 	ahead(t, c, "n1", time.Hour, "restarted after refusals")
+}
+
+// A quorum is judged by what it does with true clocks.
+func TestQuorumHasItsClocksSetRight(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		w := &town{members: []string{"n1", "n2", "n3"}}
+		c, err := New(t.Context(), Config{System: w.system(), Dir: t.TempDir(), Nodes: 3, Direct: direct})
+		must(t, err)
+		defer c.Close()
+		if err := c.Lack(cluster.Skews); err != nil {
+			t.Skip(err)
+		}
+		for _, n := range c.Nodes() {
+			must(t, c.Skew(t.Context(), n, cluster.Skew{Wall: time.Hour}))
+		}
+		must(t, c.Pause(t.Context(), "n1"))
+		must(t, c.Kill(t.Context(), "n2"))
+		kept, err := c.MendQuorum(t.Context(), 7)
+		must(t, err)
+		for _, n := range c.Nodes() {
+			want := time.Hour
+			if slices.Contains(kept, n) {
+				want = 0
+			}
+			must(t, c.Start(t.Context(), n))
+			ahead(t, c, n, want, "after a quorum was mended")
+		}
+		// One that may have become a member is kept as well, though no fault can name it.
+		ctx, cancel := context.WithCancel(t.Context())
+		w.join = func(context.Context, string, int, string) error {
+			cancel()
+			return errors.New("no answer")
+		}
+		if name, err := c.Join(ctx); err == nil {
+			t.Fatalf("%s joined", name)
+		}
+		must(t, c.Alone(t.Context(), c.Everybody(), nil))
+	}
 }
 
 // strike kills the process as nobody who asked the Cluster would.

@@ -108,12 +108,13 @@ func (c *Cluster) PeerAddress(from, to *fleet.Node) string {
 	return peer
 }
 
-// Alone leaves the kept nodes with each other.
-func (c *Cluster) Alone(ctx context.Context, _ []*fleet.Node, cut []cluster.Link) error {
+// Alone leaves the kept nodes with each other, their clocks set right.
+func (c *Cluster) Alone(ctx context.Context, kept []*fleet.Node, cut []cluster.Link) error {
+	err := fleet.Each(kept, func(n *fleet.Node) error { return n.Place.(*place).unskew() })
 	if c.config.Direct {
-		return nil
+		return err
 	}
-	return errors.Join(c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
+	return errors.Join(err, c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
 }
 
 func (c *Cluster) allRelays() []*relay {
