@@ -136,20 +136,16 @@ func replace(path string, b []byte) error {
 // Ignite starts the process; nil if there is one already.
 func (p *place) Ignite(_ context.Context, args func() []string) (fleet.Life, error) {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, errors.New("it has left")
-	}
-	if p.process != nil && p.process.running() {
-		p.mu.Unlock()
-		return nil, nil
-	}
+	start, err := p.startable()
 	p.mu.Unlock()
+	if !start {
+		return nil, err
+	}
 	words := args() // asks for the addresses
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.process != nil && p.process.running() {
-		return nil, nil
+	if start, err = p.startable(); !start { // somebody may have been faster, and the node may have left meanwhile
+		return nil, err
 	}
 	p.release()
 	life, err := launch(p.of.spawner, p.of.config.Binary, words, p.node.Log, func(end string) {
@@ -171,6 +167,14 @@ func (p *place) Ignite(_ context.Context, args func() []string) (fleet.Life, err
 		p.keep()
 	}()
 	return life, nil
+}
+
+// startable tells whether a process is to be started. Under mu.
+func (p *place) startable() (bool, error) {
+	if p.closed {
+		return false, errors.New("it has left")
+	}
+	return p.process == nil || !p.process.running(), nil
 }
 
 // taken tells whether the last life ended because somebody else had the port.
