@@ -2,11 +2,8 @@ package skew
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"os"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -292,9 +289,7 @@ func TestStoppedProcessIsSkewedAndStaysStopped(t *testing.T) {
 	stop(t, g.pid)
 	c := attached(t, g.pid)
 	mustSet(t, c, cluster.Skew{Wall: time.Hour})
-	if got := state(t, g.pid); got != 'T' {
-		t.Errorf("its state is %c, want stopped", got)
-	}
+	stops(t, g.pid)
 	if err := syscall.Kill(g.pid, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
@@ -303,9 +298,7 @@ func TestStoppedProcessIsSkewedAndStaysStopped(t *testing.T) {
 	if err := c.Undo(); err != nil {
 		t.Fatal(err)
 	}
-	if got := state(t, g.pid); got != 'T' {
-		t.Errorf("its state is %c, want stopped", got)
-	}
+	stops(t, g.pid)
 	if err := syscall.Kill(g.pid, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
@@ -315,39 +308,6 @@ func TestStoppedProcessIsSkewedAndStaysStopped(t *testing.T) {
 		t.Errorf("who waits for the end of the process was told of its stops: %v", err)
 	default:
 	}
-}
-
-// Rewriting a whole function with what it is anyhow, while all threads are in it most of the time.
-func TestThreadsAreSteppedOutOfTheWay(t *testing.T) {
-	mustBeAble(t)
-	g := everyClock(t)
-	c := attached(t, g.pid)
-	if err := c.Undo(); err != nil {
-		t.Fatal(err)
-	}
-	mem, err := os.OpenFile("/proc/"+strconv.Itoa(g.pid)+"/mem", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mem.Close()
-	o := order{Pid: g.pid}
-	for _, p := range c.image.patches {
-		o.Writes = append(o.Writes, write{c.base + int64(p.at), bytes.Clone(c.image.pristine[p.at:min(p.at+900, c.image.code)])})
-	}
-	before := g.sample(t)
-	steps, again := 0, 0
-	for steps == 0 {
-		out, err := o.carryOut(mem)
-		if err != nil {
-			t.Fatal(err)
-		}
-		steps, again = steps+out.Steps, again+out.Again
-	}
-	g.goes(t, 1)
-	if got := g.sample(t).back() - before.back(); got != 0 {
-		t.Errorf("%d clocks stepped back", got)
-	}
-	t.Logf("%d steps, %d times again", steps, again)
 }
 
 func TestSeveralAtOnce(t *testing.T) {
@@ -410,26 +370,6 @@ func FuzzMaps(f *testing.F) {
 			t.Errorf("%q: got %x to %x", maps, start, end)
 		}
 	})
-}
-
-func TestTracedProcessSaysByWhom(t *testing.T) {
-	mustBeAble(t)
-	runtime.LockOSThread() // it is this thread that traces
-	defer runtime.UnlockOSThread()
-	cmd := exec.Command("sleep", "600")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	want := fmt.Sprintf("it is being traced by %d,", syscall.Gettid())
-	if c, err := Attach(cmd.Process.Pid); err == nil {
-		c.Close()
-		t.Error("attached to a process that is being traced")
-	} else if !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %q", err, want)
-	}
 }
 
 func TestWhatCannotBeSkewed(t *testing.T) {
