@@ -2,15 +2,10 @@ package local
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"assize/cluster/skew"
 )
 
 // attributes: the kernel kills the node when we die, and a Ctrl-C on the terminal reaches us only.
@@ -20,9 +15,6 @@ func attributes() *syscall.SysProcAttr {
 
 // killed tells whether SIGKILL ended the process.
 func killed(s *os.ProcessState) bool {
-	if s == nil {
-		return true // a tracer has seen it, which only ever sees its death in the midst of a fault
-	}
 	w, ok := s.Sys().(syscall.WaitStatus)
 	return ok && w.Signaled() && w.Signal() == syscall.SIGKILL
 }
@@ -80,35 +72,4 @@ func stateOf(pid int) (byte, error) {
 		return 0, fmt.Errorf("process %d: cannot read its state", pid)
 	}
 	return b[at], nil
-}
-
-// wait for the end of the process. Only when the kernel says that it has ended is it waited for: earlier that would take the stops of a traced child, which
-// the skewing of clocks makes of ours, for its end, and take them from the tracer, another thread of ours.
-func (p *process) wait() error {
-	fd, err := unix.PidfdOpen(p.cmd.Process.Pid, 0)
-	if err != nil {
-		return p.cmd.Wait() // an old kernel, see ableToSkew, or it has ended already
-	}
-	defer unix.Close(fd)
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	err = p.cmd.Wait()
-	if errors.Is(err, unix.ECHILD) {
-		return errors.New("signal: killed, as a tracer has seen") // the thread that traced it was told in our stead
-	}
-	return err
-}
-
-// ableToSkew tells why clocks cannot be falsified here.
-func ableToSkew() error {
-	fd, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
-		return fmt.Errorf("this kernel has no descriptors of processes: %w", err)
-	}
-	unix.Close(fd)
-	return skew.Able()
 }

@@ -17,8 +17,4 @@ func (p *process) resume() error { return nil }
 // killed cannot be told from an exit here.
 func killed(*os.ProcessState) bool { return true }
 
-func (p *process) wait() error { return p.cmd.Wait() }
-
 func (p *process) ended() bool { return false }
-
-func ableToSkew() error { return errors.New("clocks can be falsified on Linux only") }

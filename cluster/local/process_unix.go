@@ -3,7 +3,6 @@
 package local
 
 import (
-	"errors"
 	"os"
 	"syscall"
 )
@@ -22,8 +21,4 @@ func killed(s *os.ProcessState) bool {
 func (p *process) pause() error  { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 func (p *process) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
-func (p *process) wait() error { return p.cmd.Wait() }
-
 func (p *process) ended() bool { return false }
-
-func ableToSkew() error { return errors.New("clocks can be falsified on Linux only") }
