@@ -220,8 +220,9 @@ func (p *place) Close() error {
 	return p.Kill(context.Background())
 }
 
-// Pause stops a node's process with SIGSTOP and returns when it has stopped.
-func (c *Cluster) Pause(_ context.Context, name string) error {
+// Pause stops a node's process with SIGSTOP and returns when it has stopped. Where an error tells that it was not seen to, it may have stopped, or may
+// yet, until Resume.
+func (c *Cluster) Pause(ctx context.Context, name string) error {
 	p, err := c.place(name)
 	if err != nil {
 		return err
@@ -231,27 +232,29 @@ func (c *Cluster) Pause(_ context.Context, name string) error {
 	if p.process == nil || !p.process.running() {
 		return fmt.Errorf("pause %s: it is down: %w", name, cluster.ErrRefused)
 	}
-	if err := p.process.pause(); err != nil {
+	p.paused = true
+	if err := p.process.pause(ctx); err != nil {
 		return fmt.Errorf("pause %s: %w", name, err)
 	}
-	p.paused = true
 	p.node.Log.Line("harness: paused")
 	return nil
 }
 
-// Resume lets the process go on where it was stopped.
+// Resume lets the process go on where it was stopped, by whomever.
 func (p *place) Resume(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.paused || !p.process.running() {
+	if p.process == nil || !p.process.running() {
 		p.paused = false
 		return nil
 	}
-	if err := p.process.resume(); err != nil && p.process.running() {
+	if err := p.process.resume(); err != nil && !p.ending() {
 		return err
 	}
+	if p.paused {
+		p.node.Log.Line("harness: resumed")
+	}
 	p.paused = false
-	p.node.Log.Line("harness: resumed")
 	return nil
 }
 

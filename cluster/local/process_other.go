@@ -3,6 +3,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -11,7 +12,9 @@ import (
 // attributes: there is no signal on the parent's death; the node's standard input ends.
 func attributes() *syscall.SysProcAttr { return nil }
 
-func (p *process) pause() error  { return errors.New("this system cannot stop a process") }
+func (p *process) pause(context.Context) error {
+	return errors.New("this system cannot stop a process")
+}
 func (p *process) resume() error { return nil }
 
 // killed cannot be told from an exit here.

@@ -3,6 +3,7 @@
 package local
 
 import (
+	"context"
 	"os"
 	"syscall"
 )
@@ -18,7 +19,7 @@ func killed(s *os.ProcessState) bool {
 	return ok && w.Signaled() && w.Signal() == syscall.SIGKILL
 }
 
-func (p *process) pause() error  { return p.cmd.Process.Signal(syscall.SIGSTOP) }
-func (p *process) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+func (p *process) pause(context.Context) error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) resume() error               { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (p *process) ended() bool { return false }
