@@ -114,7 +114,8 @@ func (c *Cluster) Alone(ctx context.Context, kept []*fleet.Node, cut []cluster.L
 	if c.config.Direct {
 		return err
 	}
-	return errors.Join(err, c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
+	// In this order, for what a shape holds is let go with it.
+	return errors.Join(err, c.Cut(ctx, cut), c.Shape(ctx, nil, cluster.Shape{}))
 }
 
 func (c *Cluster) allRelays() []*relay {
@@ -214,6 +215,9 @@ func (r *relay) patience(able bool) time.Duration {
 		return silence
 	}
 	wait := patience + s.Delay + s.Jitter
+	if s.Loss > 0 {
+		wait += mostStall
+	}
 	if s.Rate > 0 {
 		wait += backlog
 	}
