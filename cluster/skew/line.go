@@ -141,6 +141,16 @@ func (s set) skewed(t [lines]int64, k cluster.Skew) (set, error) {
 	return s, nil
 }
 
+// slower tells whether a monotonic clock goes slower than it did before.
+func (s set) slower(before set) bool {
+	for i, l := range s.lines {
+		if i != wall && l.rate < before.lines[i].rate {
+			return true
+		}
+	}
+	return false
+}
+
 // Limits within which the code does not overflow.
 const (
 	leastRate = 0.001

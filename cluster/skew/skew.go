@@ -10,6 +10,7 @@
 package skew
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -39,11 +40,18 @@ type Reading struct {
 	WallRate, MonoRate float64 // as in cluster.Skew: 0 is true
 }
 
-// margin between the writing of a set and the moment from which it holds: time enough for the writing, also on a busy machine.
-const margin = 10 * time.Millisecond
+const (
+	// margin between the writing of a set and the moment from which it holds: time enough for the writing, also on a busy machine.
+	margin = 10 * time.Millisecond
+	// slowMargin where a monotonic clock is to go slower, which steps back if the set is in force only later.
+	slowMargin = 100 * time.Millisecond
+)
+
+// errLate: whoever read the clock between the moment and the turn saw it go on at the greater rate.
+var errLate = errors.New("it is set, but this machine was so busy that its monotonic clock may have stepped back")
 
 // Set falsifies the clock, or mends it, as cluster.Skew says: jumps are added to where the clocks stand. It is in effect at the return, and does
-// not stop the process. A strobe goes on until the next Set, Undo or Close.
+// not stop the process. A strobe goes on until the next Set, Undo or Close. After an error the clock may have been set all the same.
 func (c *Clock) Set(s cluster.Skew) error {
 	if err := validate(s); err != nil {
 		return fmt.Errorf("skew process %d: %w", c.pid, err)
@@ -65,38 +73,61 @@ func (c *Clock) set(s cluster.Skew) error {
 	if err != nil {
 		return err
 	}
-	for ahead := margin; ; ahead *= 2 {
-		at, err := truth()
-		if err != nil {
-			return err
-		}
-		for i := range at {
-			at[i] += int64(ahead)
-		}
-		next, err := now.settled().skewed(at, s)
+	_, next, err := now.soon(s, 0)
+	if err != nil {
+		return err
+	}
+	ahead, slower := margin, next.slower(now)
+	if slower {
+		ahead = slowMargin
+	}
+	for ; ; ahead *= 2 {
+		at, next, err := now.soon(s, ahead)
 		if err != nil {
 			return err
 		}
 		if err := c.write(turn+1, next); err != nil {
 			return err
 		}
-		// The writing may have taken long, and what holds from the past on would make the monotonic clock step back.
+		// The writing may have taken long.
 		if t, err := truth(); err != nil {
 			return err
 		} else if t[mono] > at[mono]-int64(ahead)/5*4 {
 			continue
 		}
-		if err := c.turn(turn + 1); err != nil {
-			return err
+		err = c.turn(turn + 1)
+		if err == nil && slower {
+			err = before(at)
 		}
-		if err := reached(at); err != nil {
-			return err
+		if err == nil {
+			err = reached(at)
 		}
-		if s.Strobe > 0 {
+		if err == nil && s.Strobe > 0 {
 			c.calm = c.strobe(next, s)
 		}
-		return nil
+		return err
 	}
+}
+
+// soon is what to set now so that s holds a while ahead, and from which true readings on that is.
+func (now set) soon(s cluster.Skew, ahead time.Duration) (at [lines]int64, next set, err error) {
+	if at, err = truth(); err != nil {
+		return at, next, err
+	}
+	for i := range at {
+		at[i] += int64(ahead)
+	}
+	next, err = now.settled().skewed(at, s)
+	return at, next, err
+}
+
+// before tells whether it is: a turn may be late though there was time enough when it began.
+func before(at [lines]int64) error {
+	t, err := truth()
+	if err == nil && t[mono] >= at[mono] {
+		err = errLate
+	}
+	return err
 }
 
 // strobe displaces the wall clock and takes that back in turn. The first displacement is there already.

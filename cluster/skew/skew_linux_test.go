@@ -2,6 +2,7 @@ package skew
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"os"
 	"strconv"
@@ -207,6 +208,17 @@ func TestMonotonicNeverStepsBack(t *testing.T) {
 	mustSet(t, c, cluster.Skew{})
 	if got := g.sample(t).back(); got != 0 {
 		t.Errorf("it stepped back %d times", got)
+	}
+}
+
+func TestTurnThatIsLateIsTold(t *testing.T) {
+	at := truly(t)
+	if err := before(at); !errors.Is(err, errLate) {
+		t.Errorf("after the moment: %v", err)
+	}
+	at[mono] += int64(time.Hour)
+	if err := before(at); err != nil {
+		t.Errorf("before the moment: %v", err)
 	}
 }
 
