@@ -179,6 +179,22 @@ func strike(t *testing.T, life *process) {
 	}
 }
 
+// unseen has the node's process die and do be done while nobody has seen its end yet.
+func unseen(t *testing.T, p *place, do func()) {
+	t.Helper()
+	strike(t, p.process)
+	<-p.process.done
+	set := func(life *process) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.process = life
+	}
+	dead := p.process
+	set(&process{cmd: dead.cmd, stdin: dead.stdin, done: make(chan struct{})})
+	do()
+	set(dead)
+}
+
 // What was asked for while the process was dying, its next life does, whichever clock the dead one had.
 func TestSkewOfADyingProcessIsForTheNext(t *testing.T) {
 	c := skewable(t, 1)
@@ -188,17 +204,7 @@ func TestSkewOfADyingProcessIsForTheNext(t *testing.T) {
 			must(t, c.Skew(t.Context(), "n1", cluster.Skew{Wall: time.Minute}))
 			must(t, c.Skew(t.Context(), "n1", cluster.Skew{}))
 		}
-		strike(t, p.process)
-		<-p.process.done
-		// Nobody has seen its end yet.
-		dead := p.process
-		p.mu.Lock()
-		p.process = &process{cmd: dead.cmd, stdin: dead.stdin, done: make(chan struct{})}
-		p.mu.Unlock()
-		must(t, c.Skew(t.Context(), "n1", cluster.Skew{Wall: time.Hour}))
-		p.mu.Lock()
-		p.process = dead
-		p.mu.Unlock()
+		unseen(t, p, func() { must(t, c.Skew(t.Context(), "n1", cluster.Skew{Wall: time.Hour})) })
 		must(t, c.Start(t.Context(), "n1"))
 		ahead(t, c, "n1", time.Hour, "skewed while it was dying")
 		must(t, c.Skew(t.Context(), "n1", cluster.Skew{}))
@@ -212,11 +218,11 @@ func TestLifeThatEndsAtOnceLosesNoJump(t *testing.T) {
 	for range 2 {
 		must(t, c.Skew(t.Context(), "n1", cluster.Skew{Wall: time.Hour}))
 	}
-	must(t, c.Kill(t.Context(), "n1"))
-	life, err := p.Ignite(t.Context(), func() []string { return []string{"node", "-id", "rubbish"} })
-	must(t, err)
-	<-life.Done()
-	c.Violations() // of its end
+	unseen(t, p, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		must(t, p.inherit())
+	})
 	must(t, c.Start(t.Context(), "n1"))
 	ahead(t, c, "n1", 2*time.Hour, "after a life that ended at once")
 }
