@@ -206,8 +206,8 @@ func TestCountsOutliveTheServer(t *testing.T) {
 	count := func(want uint64) {
 		t.Helper()
 		got, err := r.Counts(t.Context())
-		if must(t, err); want == 0 && len(got) > 0 || want > 0 && (len(got) != 1 || got[0].Lost != want) {
-			t.Errorf("got %v, want %d lost", got, want)
+		if must(t, err); want == 0 && len(got) > 0 || want > 0 && (len(got) != 1 || got[0].Lost != want || got[0].Spilled != want) {
+			t.Errorf("got %v, want %d lost and as many spilled", got, want)
 		}
 	}
 	set := packets.Set{To: []packets.Peer{{Address: netip.MustParseAddr("10.0.0.2")}}}

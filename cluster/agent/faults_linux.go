@@ -49,6 +49,9 @@ type faults struct {
 
 func untouched(s packets.Set) bool { return len(s.From) == 0 && len(s.To) == 0 && len(s.Shaped) == 0 }
 
+// inForce tells whether what was applied is in force, whatever else has failed.
+func inForce(err error) bool { return err == nil || errors.Is(err, packets.ErrUncleared) }
+
 // filterPackets replaces the set.
 func (f *faults) filterPackets(s packets.Set) error {
 	if f.filter == nil {
@@ -64,11 +67,11 @@ func (f *faults) filterPackets(s packets.Set) error {
 		}
 		f.filter = opened
 	}
-	if err := f.filter.Apply(s); err != nil {
-		return err
+	err := f.filter.Apply(s)
+	if inForce(err) {
+		f.set, f.before = s, nil
 	}
-	f.set, f.before = s, nil
-	return nil
+	return err
 }
 
 // renew applies the set as it is: the server is about to start, and whatever it stands on may have changed. The counts go on.
@@ -80,11 +83,11 @@ func (f *faults) renew() error {
 	if err != nil {
 		return err
 	}
-	if err := f.filter.Apply(f.set); err != nil {
-		return err
+	err = f.filter.Apply(f.set)
+	if inForce(err) { // its counters have begun anew
+		f.before = counts
 	}
-	f.before = counts
-	return nil
+	return err
 }
 
 // counts since the set was given.
@@ -105,7 +108,8 @@ func (f *faults) counts() ([]packets.Count, error) {
 func added(counts []packets.Count, more packets.Count) []packets.Count {
 	for i := range counts {
 		if c := &counts[i]; c.To == more.To {
-			c.Held, c.Lost, c.Duplicated, c.Cut = c.Held+more.Held, c.Lost+more.Lost, c.Duplicated+more.Duplicated, c.Cut+more.Cut
+			c.Held, c.Lost, c.Spilled = c.Held+more.Held, c.Lost+more.Lost, c.Spilled+more.Spilled
+			c.Duplicated, c.Cut = c.Duplicated+more.Duplicated, c.Cut+more.Cut
 			return counts
 		}
 	}
@@ -193,10 +197,14 @@ func (f *faults) release() error {
 func (f *faults) heal() error {
 	var errs []error
 	if f.filter != nil {
-		if err := f.filter.Close(); err != nil {
+		err := f.filter.Close()
+		if inForce(err) {
+			f.set, f.before = packets.Set{}, nil
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("heal packets: %w", err))
 		} else {
-			f.filter, f.set, f.before = nil, packets.Set{}, nil
+			f.filter = nil
 		}
 	}
 	if err := f.skewClocks(cluster.Skew{}, 0, time.Time{}); err != nil {

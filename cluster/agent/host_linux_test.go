@@ -106,10 +106,10 @@ func (f *feint) Apply(s packets.Set) error {
 
 func (f *feint) Close() error { return f.say("feint: packets pass") }
 
-// Counts: one more packet has been lost at each call.
+// Counts: one more packet has been lost, and one spilled, at each call.
 func (f *feint) Counts() ([]packets.Count, error) {
 	f.set++
-	return []packets.Count{{Lost: uint64(f.set)}}, nil
+	return []packets.Count{{Lost: uint64(f.set), Spilled: uint64(f.set)}}, nil
 }
 
 type feintClock struct {

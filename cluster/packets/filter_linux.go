@@ -24,6 +24,7 @@ type Filter struct {
 	generation int
 	applied    *ruleset
 	opened     []lane
+	left       []lane // that could not be removed when they should have been
 	relay      *relay
 }
 
@@ -42,10 +43,12 @@ func Open(table string) (*Filter, error) {
 	return &Filter{table: table, kernel: k, major: major, number: 0x8000 | major<<1, mark: 0xa5512e<<8 | uint32(major&0xff)}, nil
 }
 
-// Apply replaces what was applied before, all rules in one transaction. After an error what was applied before is still there.
+// Apply replaces what was applied before, all rules in one transaction. After an error what was applied before is still there, as far as the error
+// does not say that restoring it failed, too; only after ErrUncleared it is the new Set that is in force.
 //
 // What is dropped as it leaves vanishes without the sender's notice, if Abilities does not say otherwise. A packet as the rules see it may be a
-// train of segments of one connection, of up to 64 kB, as it is for the kernel; delays and duplicates concern single segments.
+// train of segments of one connection, of up to 64 kB, as it is for the kernel; delays and duplicates concern single segments. A datagram that has
+// to be cut into fragments to go out is cut off, lost and slowed like any other, but passes the relay, neither late nor twice.
 func (f *Filter) Apply(s Set) error {
 	s, err := s.clean()
 	if err != nil {
@@ -77,6 +80,9 @@ func (f *Filter) Apply(s Set) error {
 	}
 	rules := f.rules(s)
 	if err = f.open(lanes); err == nil {
+		lanes, err = f.measured(lanes) // while there is a way back; what the old rules still make wait is counted, too
+	}
+	if err == nil {
 		if err = f.enforce(rules); err != nil {
 			err = fmt.Errorf("nftables: %w", err)
 		}
@@ -84,7 +90,6 @@ func (f *Filter) Apply(s Set) error {
 	if err != nil {
 		return errors.Join(err, f.takeBack(lanes, before, fresh))
 	}
-	lanes, err = f.measured(lanes)
 	opened := f.opened
 	f.applied, f.opened = rules, lanes
 	if f.relay != nil {
@@ -92,9 +97,22 @@ func (f *Filter) Apply(s Set) error {
 		f.relay.release()
 	}
 	if len(rules.counters) == 0 {
-		err = errors.Join(err, f.vanish())
+		err = f.vanish()
 	}
-	return errors.Join(err, f.shut(opened, lanes))
+	return uncleared(errors.Join(err, f.clear(opened)))
+}
+
+func uncleared(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUncleared, err)
+}
+
+// clear removes those of the lanes that have gone out of use, and those that were left before.
+func (f *Filter) clear(lanes []lane) (err error) {
+	f.left, err = f.shut(append(f.left, lanes...), f.opened)
+	return err
 }
 
 // enforce puts the rules in force. If they cannot follow on those applied, it may be that somebody has removed the table: it is tried anew then.
@@ -113,7 +131,10 @@ func (f *Filter) vanish() error {
 		f.relay = nil
 	}
 	f.applied = nil
-	return remove(f.table)
+	if err := remove(f.table); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	return nil
 }
 
 // takeBack restores what an Apply that has failed had changed.
@@ -124,7 +145,7 @@ func (f *Filter) takeBack(lanes []lane, flows map[target]*flow, fresh bool) erro
 	} else if f.relay != nil {
 		f.relay.swap(flows)
 	}
-	return errors.Join(f.open(f.opened), f.shut(lanes, f.opened))
+	return errors.Join(f.open(f.opened), f.clear(lanes))
 }
 
 func (f *Filter) flows(s Set) (flows map[target]*flow, relayed bool) {
@@ -170,7 +191,8 @@ func (f *Filter) Counts() ([]Count, error) {
 	return all, nil
 }
 
-// Close heals: it removes all rules and queues of this filter, and lets what is held go. It may be called again.
+// Close heals: it removes all rules and queues of this filter, and lets what is held go. It may be called again. After an error what was applied is
+// still there, but after ErrUncleared it is not in force.
 func (f *Filter) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -182,13 +204,12 @@ func (f *Filter) Close() error {
 			return fmt.Errorf("nftables: %w", err)
 		}
 	}
-	if err := f.vanish(); err != nil {
-		return fmt.Errorf("nftables: %w", err)
+	opened := f.opened
+	f.opened = nil
+	if err := errors.Join(f.vanish(), f.clear(opened)); err != nil {
+		return uncleared(err)
 	}
-	if err := f.shut(f.opened, nil); err != nil {
-		return err
-	}
-	f.opened, f.closed = nil, true
+	f.closed = true
 	return nil
 }
 

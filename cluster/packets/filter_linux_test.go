@@ -142,6 +142,66 @@ func TestApplyIsOneTransaction(t *testing.T) {
 	}
 }
 
+// What cannot be measured is not applied.
+func TestApplyMeasuresFirst(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	apply(t, f, Set{To: []Peer{{Address: w.far}}})
+	send(t, near, far, 3)
+	before, able := dump(t, f.table), f.kernel.counted
+	f.kernel.counted = func() ([]netlink.Qdisc, error) { return nil, errUnthere }
+	if err := f.Apply(shapeOf(Peer{Address: w.far6}, cluster.Shape{Rate: 1e6})); !errors.Is(err, errUnthere) || errors.Is(err, ErrUncleared) {
+		t.Errorf("got %v, want that nothing is applied", err)
+	}
+	f.kernel.counted = able
+	if own, err := ownRoot(w.link.Attrs().Index, f.major); own || err != nil {
+		t.Errorf("left behind: a root, %v; %v", own, err)
+	}
+	if n := count(t, f); dump(t, f.table) != before || n.To != w.far || n.Cut != 3 || hears(far, false) {
+		t.Errorf("counted %+v, want the cut as it was", n)
+	}
+}
+
+// A queue that cannot be removed does not keep the new set from being in force, and is removed when it can be.
+func TestWhatIsLeftIsClearedLater(t *testing.T) {
+	for name, heal := range map[string]func(*Filter, Set) error{
+		"apply": func(f *Filter, s Set) error { return f.Apply(s) },
+		"close": func(f *Filter, _ Set) error { return f.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWire(t)
+			f := w.open()
+			near, far := w.udp()
+			slow, slow6 := Shaped{Peer{Address: w.far}, cluster.Shape{Rate: 1e6}}, Shaped{Peer{Address: w.far6}, cluster.Shape{Rate: 1e6}}
+			apply(t, f, Set{Shaped: []Shaped{slow, slow6}})
+			// Somebody has put a class of his own under the second one, which cannot go before it.
+			theirs := laneClass(lane{link: w.link.Attrs().Index}, netlink.MakeHandle(f.major, class(1)), netlink.MakeHandle(f.major, 0x999))
+			must(t, netlink.ClassAdd(theirs))
+			second := Set{To: []Peer{{Address: w.far}}, Shaped: []Shaped{slow}}
+			if err := f.Apply(second); !errors.Is(err, ErrUncleared) {
+				t.Errorf("got %v, want that a class is left", err)
+			}
+			send(t, near, far, 3)
+			if n := count(t, f); n.Cut != 3 || hears(far, false) {
+				t.Errorf("counted %+v, want three cut", n)
+			}
+			must(t, netlink.ClassDel(theirs))
+			must(t, heal(f, second))
+			classes, err := netlink.ClassList(w.link, 0)
+			must(t, err)
+			for _, c := range classes {
+				if c.Attrs().Handle == netlink.MakeHandle(f.major, class(1)) {
+					t.Error("the class is still there")
+				}
+			}
+			if len(f.left) > 0 {
+				t.Errorf("believes that %v are left", f.left)
+			}
+		})
+	}
+}
+
 func TestHealLetsGo(t *testing.T) {
 	for name, heal := range map[string]func(*Filter, *wire) error{
 		"close":   func(f *Filter, _ *wire) error { return f.Close() },

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 
 	"assize/cluster"
@@ -17,24 +18,28 @@ import (
 // Kernels that this machine has not.
 func TestWaysOfOtherKernels(t *testing.T) {
 	late, slow, both := cluster.Shape{Delay: 1}, cluster.Shape{Rate: 1e6}, cluster.Shape{Jitter: 1, Rate: 1e6}
+	twice, all := cluster.Shape{Duplicated: 0.1}, cluster.Shape{Delay: 1, Duplicated: 0.1, Rate: 1e6}
 	for _, c := range []struct {
-		name             string
-		kernel           kernel
-		late, slow, both way
-		means            string
+		name                         string
+		kernel                       kernel
+		late, slow, both, twice, all way
+		means                        string
 	}{
-		{"all", kernel{}, way{class: true, netem: true}, way{class: true}, way{class: true, netem: true}, "delay by netem; rate by tbf, under htb"},
+		{"all", kernel{compat: true, queue: queueCompat}, way{class: true, netem: true}, way{class: true}, way{class: true, netem: true},
+			way{relay: true}, way{class: true, relay: true},
+			"delay by netem; duplicates by a relay over NFQUEUE (iptables' target), since netem does not count them; rate by tbf, under htb"},
 		{"no netem", kernel{netem: errUnthere, compat: true, queue: queueCompat}, way{relay: true}, way{class: true}, way{class: true, relay: true},
+			way{relay: true}, way{class: true, relay: true},
 			"delay by a relay over NFQUEUE (iptables' target), since there is no netem: not there; rate by tbf, under htb"},
-		{"no htb", kernel{htb: errUnthere, queue: queueNative}, way{relay: true}, way{}, way{relay: true},
+		{"no htb", kernel{htb: errUnthere, queue: queueNative}, way{relay: true}, way{}, way{relay: true}, way{relay: true}, way{relay: true},
 			"rate by tbf for all that is sent, at the lowest rate of all peers, since there are no classes: not there"},
-		{"no priority", kernel{priority: errUnthere, queue: queueNative}, way{relay: true}, way{}, way{relay: true}, "delay by a relay over NFQUEUE, since"},
-		{"no queue", kernel{}, way{class: true, netem: true}, way{class: true}, way{class: true, netem: true}, "senders notice"},
+		{"no priority", kernel{priority: errUnthere, queue: queueNative}, way{relay: true}, way{}, way{relay: true}, way{relay: true}, way{relay: true},
+			"delay by a relay over NFQUEUE, since"},
 	} {
 		for _, s := range []struct {
 			shape cluster.Shape
 			want  way
-		}{{late, c.late}, {slow, c.slow}, {both, c.both}} {
+		}{{late, c.late}, {slow, c.slow}, {both, c.both}, {twice, c.twice}, {all, c.all}} {
 			if got := c.kernel.way(s.shape); got != s.want {
 				t.Errorf("%s: %+v comes about by %+v, want %+v", c.name, s.shape, got, s.want)
 			}
@@ -43,13 +48,42 @@ func TestWaysOfOtherKernels(t *testing.T) {
 			t.Errorf("%s: %+v, want %q in its means", c.name, got, c.means)
 		}
 	}
+	to := Peer{Address: netip.MustParseAddr("10.0.0.1")}
+	netem := kernel{relay: errUnthere}
+	if got := netem.abilities(); got.Delay != "" || got.Duplicate != "not there" || !strings.Contains(got.Means, "senders notice") ||
+		!strings.Contains(got.Means, "delay by netem; rate by tbf") {
+		t.Errorf("without a queue: %+v, want delays, by netem, and no duplicates", got)
+	}
+	for s, able := range map[cluster.Shape]bool{late: true, slow: true, both: true, twice: false, all: false} {
+		if err := netem.can(shapeOf(to, s)); (err == nil) != able || !able && !errors.Is(err, errUnthere) {
+			t.Errorf("without a queue: %+v: got %v, want that it can be: %v", s, err, able)
+		}
+	}
 	none := kernel{drop: errUnthere, loss: errUnthere, priority: errUnthere, relay: errUnthere, tbf: errUnthere, htb: errUnthere, netem: errUnthere}
 	if got, want := none.abilities(), (Abilities{"not there", "not there", "not there", "not there", "not there", "none"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	for _, s := range []cluster.Shape{late, slow, both, {Loss: 0.1}, {Duplicated: 0.1}} {
-		if err := none.can(shapeOf(Peer{Address: netip.MustParseAddr("10.0.0.1")}, s)); !errors.Is(err, errUnthere) {
+	for _, s := range []cluster.Shape{late, slow, both, twice, all, {Loss: 0.1}} {
+		if err := none.can(shapeOf(to, s)); !errors.Is(err, errUnthere) {
 			t.Errorf("%+v: got %v, want that it cannot be", s, err)
+		}
+	}
+}
+
+// With netem the rules count what is held: what is only duplicated, or goes through the relay, is not.
+func TestRulesCountWhatNetemHolds(t *testing.T) {
+	f := &Filter{table: "packets_test", kernel: &kernel{queue: queueNative}}
+	for s, want := range map[cluster.Shape]int{{Delay: 1}: 1, {Jitter: 1}: 1, {Duplicated: 0.5}: 0, {Rate: 1e6}: 0, {Delay: 1, Duplicated: 0.5}: 0} {
+		got := 0
+		for _, rule := range f.rules(shapeOf(Peer{Address: netip.MustParseAddr("10.0.0.1")}, s)).to {
+			for _, e := range rule {
+				if o, ok := e.(*expr.Objref); ok && strings.HasPrefix(o.Name, "held") {
+					got++
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%+v: %d rules count what is held, want %d", s, got, want)
 		}
 	}
 }
@@ -61,9 +95,17 @@ func TestProbeLeavesNothing(t *testing.T) {
 	if a.Drop != "" {
 		t.Errorf("cannot drop: %s", a.Drop)
 	}
-	if got := dump(t, "assize_probe"); got != "" {
+	if got := dump(t, probeTable()); got != "" {
 		t.Errorf("left behind: %q", got)
 	}
+	conn, err := dial()
+	must(t, err)
+	conn.AddTable(inet(probeTable()))
+	must(t, conn.Flush())
+	if dump(t, probeTable()) == "" {
+		t.Error("what is left behind would not be seen")
+	}
+	must(t, remove(probeTable()))
 	all, err := queues(0)
 	must(t, err)
 	for _, q := range all {
@@ -81,7 +123,7 @@ func TestProbeLeavesNothing(t *testing.T) {
 
 // netem is not in every kernel: this much of it can be seen anywhere.
 func TestNetemLeaf(t *testing.T) {
-	l := lane{link: 3, class: 7, netem: true, shape: cluster.Shape{Delay: 30 * time.Millisecond, Jitter: 10 * time.Millisecond, Duplicated: 0.25, Rate: 1e6}}
+	l := lane{link: 3, class: 7, netem: true, shape: cluster.Shape{Delay: 30 * time.Millisecond, Jitter: 10 * time.Millisecond, Rate: 1e6}}
 	q, ok := leaf(l, netlink.MakeHandle(0x1234, 7)).(*netlink.Netem)
 	if !ok {
 		t.Fatal("not netem")
@@ -93,7 +135,7 @@ func TestNetemLeaf(t *testing.T) {
 	if got, want := q.Jitter, uint32(5000*tick); got != want {
 		t.Errorf("jitter %d, want %d", got, want)
 	}
-	if q.Duplicate != 1<<30 || q.Loss != 0 || q.Limit != maxHeld || q.Rate64 != 0 {
+	if q.Duplicate != 0 || q.Loss != 0 || q.Limit != maxHeld || q.Rate64 != 0 {
 		t.Errorf("got %v", q)
 	}
 	if q.LinkIndex != 3 || q.Parent != 0x12340007 || q.Handle != (netemMajors+7)<<16 {

@@ -133,10 +133,9 @@ func leaf(l lane, class uint32) netlink.Qdisc {
 	at.Handle = netlink.MakeHandle(netemMajors+l.class, 0)
 	// netem draws from latency - jitter to latency + jitter, and takes no jitter without latency. Without a rate of its own it lets packets overtake.
 	return netlink.NewNetem(at, netlink.NetemQdiscAttrs{
-		Latency:   uint32((l.shape.Delay + l.shape.Jitter/2).Microseconds()),
-		Jitter:    uint32((l.shape.Jitter / 2).Microseconds()),
-		Duplicate: float32(l.shape.Duplicated * 100),
-		Limit:     maxHeld,
+		Latency: uint32((l.shape.Delay + l.shape.Jitter/2).Microseconds()),
+		Jitter:  uint32((l.shape.Jitter / 2).Microseconds()),
+		Limit:   maxHeld,
 	})
 }
 
@@ -189,7 +188,7 @@ func (f *Filter) measured(lanes []lane) ([]lane, error) {
 	if len(lanes) == 0 {
 		return lanes, nil
 	}
-	all, err := queues(0)
+	all, err := f.kernel.counted()
 	if err != nil {
 		return lanes, fmt.Errorf("count at the queues: %w", err)
 	}
@@ -219,15 +218,16 @@ func (f *Filter) tallyLanes(counts map[netip.Addr]*Count) error {
 		for _, p := range l.peers {
 			if c := counts[p]; c != nil {
 				c.Held += l.waited - f.opened[i].waited
-				c.Lost += l.dropped - f.opened[i].dropped
+				c.Spilled += l.dropped - f.opened[i].dropped
 			}
 		}
 	}
 	return nil
 }
 
-// shut removes those of the lanes that are not wanted, once what is queued in them has gone, but does not wait for ever for that.
-func (f *Filter) shut(lanes, wanted []lane) error {
+// shut removes those of the lanes that are not wanted, once what is queued in them has gone, but does not wait for ever for that. It returns those
+// that are left.
+func (f *Filter) shut(lanes, wanted []lane) (left []lane, err error) {
 	var errs []error
 	for _, l := range lanes {
 		if slices.ContainsFunc(wanted, func(w lane) bool { return w.link == l.link && w.class == l.class }) {
@@ -243,10 +243,10 @@ func (f *Filter) shut(lanes, wanted []lane) error {
 			err = netlink.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: root})
 		}
 		if err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("remove the queue at interface %d: %w", l.link, err))
+			left, errs = append(left, l), append(errs, fmt.Errorf("remove the queue at interface %d: %w", l.link, err))
 		}
 	}
-	return errors.Join(errs...)
+	return left, errors.Join(errs...)
 }
 
 // gone tells that there was nothing to remove, in the various words of the kernel.

@@ -8,6 +8,7 @@
 package packets
 
 import (
+	"errors"
 	"net/netip"
 
 	"assize/cluster"
@@ -33,11 +34,15 @@ type Set struct {
 	Shaped []Shaped `json:"shaped,omitempty"` // what goes to these is shaped as it leaves
 }
 
+// ErrUncleared tells that all was done that was to be done, but that something from before could not be cleared up. The next try includes that.
+var ErrUncleared = errors.New("not all from before could be cleared up")
+
 // Count is what has been done to the packets to one peer since the Set was applied.
 type Count struct {
 	To         netip.Addr `json:"to"`
 	Held       uint64     `json:"held,omitempty"`       // delayed
-	Lost       uint64     `json:"lost,omitempty"`       // by chance
+	Lost       uint64     `json:"lost,omitempty"`       // by chance, as the shape says, and not otherwise
+	Spilled    uint64     `json:"spilled,omitempty"`    // lost where too many waited, or since it could not be sent: no sign that Loss acts
 	Duplicated uint64     `json:"duplicated,omitempty"` // sent twice
 	Cut        uint64     `json:"cut,omitempty"`        // dropped since the peer is cut off, whichever way they travelled
 }

@@ -21,6 +21,7 @@ type kernel struct {
 	compat               bool   // the queuer is iptables' target
 	relay                error  // all that a relay needs
 	tbf, htb, netem      error  // queueing disciplines
+	counted              func() ([]netlink.Qdisc, error)
 }
 
 // way is how a shape comes about.
@@ -30,20 +31,26 @@ type way struct {
 
 func (k *kernel) classes() error { return errors.Join(k.htb, k.priority) }
 
-// delay says why packets cannot be delayed or duplicated, nil if they can.
+// netems says why there is none for each peer.
+func (k *kernel) netems() error { return errors.Join(k.netem, k.classes()) }
+
+// delay says why packets cannot be delayed, nil if they can.
 func (k *kernel) delay() error {
-	if k.netem == nil && k.classes() == nil {
+	if k.netems() == nil {
 		return nil
 	}
 	return k.relay
 }
 
+// way of a shape. netem tells nobody how many packets it has duplicated, and what cannot be counted cannot be shown to have happened: whatever
+// shape duplicates is the relay's, with its delay.
 func (k *kernel) way(s cluster.Shape) way {
-	late, netem := s.Delay > 0 || s.Jitter > 0 || s.Duplicated > 0, k.netem == nil && k.classes() == nil
+	late := s.Delay > 0 || s.Jitter > 0
+	netem := late && s.Duplicated == 0 && k.netems() == nil
 	return way{
-		class: k.classes() == nil && (s.Rate > 0 || late && netem),
-		netem: late && netem,
-		relay: late && !netem,
+		class: k.classes() == nil && (s.Rate > 0 || netem),
+		netem: netem,
+		relay: (late || s.Duplicated > 0) && !netem,
 	}
 }
 
@@ -53,7 +60,7 @@ func (k *kernel) can(s Set) error {
 		var err error
 		switch w := k.way(shaped.Shape); {
 		case w.relay && k.relay != nil:
-			err = fmt.Errorf("delay: %w", k.relay)
+			err = fmt.Errorf("delay or duplicates: %w", k.relay)
 		case shaped.Shape.Loss > 0 && k.loss != nil:
 			err = fmt.Errorf("loss: %w", k.loss)
 		case shaped.Shape.Rate > 0 && k.tbf != nil:
@@ -76,7 +83,7 @@ func (k *kernel) abilities() Abilities {
 		}
 		return strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
-	a := Abilities{Drop: say(k.drop), Loss: say(k.loss), Rate: say(k.tbf), Delay: say(k.delay()), Duplicate: say(k.delay())}
+	a := Abilities{Drop: say(k.drop), Loss: say(k.loss), Rate: say(k.tbf), Delay: say(k.delay()), Duplicate: say(k.relay)}
 	var means []string
 	if k.drop == nil {
 		means = append(means, "drop by nftables")
@@ -84,16 +91,17 @@ func (k *kernel) abilities() Abilities {
 	if k.drop == nil && k.queue == nil {
 		means = append(means, "senders notice what is dropped, since this kernel has no NFQUEUE")
 	}
-	switch {
-	case k.delay() != nil:
-	case k.netem == nil && k.classes() == nil:
+	relay := "a relay over NFQUEUE"
+	if k.compat {
+		relay += " (iptables' target)"
+	}
+	if k.netems() == nil {
 		means = append(means, "delay by netem")
-	default:
-		by := "NFQUEUE"
-		if k.compat {
-			by += " (iptables' target)"
+		if k.relay == nil {
+			means = append(means, "duplicates by "+relay+", since netem does not count them")
 		}
-		means = append(means, fmt.Sprintf("delay by a relay over %s, since there is no netem: %s", by, say(errors.Join(k.netem, k.classes()))))
+	} else if k.relay == nil {
+		means = append(means, fmt.Sprintf("delay by %s, since there is no netem: %s", relay, say(k.netems())))
 	}
 	switch {
 	case k.tbf != nil:
@@ -116,6 +124,7 @@ func probe() *kernel {
 		tbf:      discipline("tbf"),
 		htb:      discipline("htb"),
 		netem:    discipline("netem"),
+		counted:  func() ([]netlink.Qdisc, error) { return queues(0) },
 	}
 	native := try(queueNative(0, true))
 	compat := native
@@ -135,13 +144,16 @@ func probe() *kernel {
 	return k
 }
 
+// probeTable is this process's own: another one may try at the same time.
+func probeTable() string { return fmt.Sprintf("assize_probe_%d", os.Getpid()) }
+
 // try makes a rule where no packet passes and removes it again, in one transaction.
 func try(e ...expr.Any) error {
 	conn, err := dial()
 	if err != nil {
 		return err
 	}
-	t := inet(fmt.Sprintf("assize_probe_%d", os.Getpid()))
+	t := inet(probeTable())
 	conn.AddTable(t)
 	c := conn.AddChain(&nftables.Chain{Name: "nowhere", Table: t})
 	conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: e})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/florianl/go-nfqueue/v2"
 	nl "github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"assize/cluster"
@@ -27,8 +28,9 @@ const (
 	numbers  = 32       // of queues that are tried
 )
 
-// relay delays and duplicates the packets that the kernel puts into its queue. Without the GSO flag the kernel hands over what would go over the
-// wire: segments that fit it, with their checksums.
+// relay delays and duplicates the packets that the kernel puts into its queue. Without the GSO flag the kernel hands over a train of segments one by
+// one, as they would go over the wire, with their checksums. A datagram that is longer than the interface takes comes whole, since the kernel cuts
+// it into fragments only later, and a raw socket would refuse it: it passes, neither late nor twice.
 //
 // A packet that is to be late is taken from the kernel and sent again when it is due, past the rules, by its mark. It is not kept waiting for a
 // verdict: it would still count as in the sender's hands, and TCP, which keeps no more than two segments there (small queues), would send no third
@@ -47,16 +49,17 @@ type relay struct {
 	flows  map[target]*flow
 	held   late
 	bytes  int
-	last   uint32 // number of a packet in the queue
+	last   uint32         // number of a packet in the queue
+	rooms  map[uint32]int // by interface: the length of the longest packet that it takes
 	order  uint64
 	failed error
 }
 
 // flow is what goes to one target.
 type flow struct {
-	key                    target
-	shape                  cluster.Shape
-	held, lost, duplicated atomic.Uint64
+	key                       target
+	shape                     cluster.Shape
+	held, spilled, duplicated atomic.Uint64
 }
 
 func (f *flow) delays() bool { return f.shape.Delay > 0 || f.shape.Jitter > 0 }
@@ -109,7 +112,7 @@ func tryRelay() error {
 // newRelay takes the queue of this number, or one of the next even ones if others have it. No rule may send packets there yet: the queue
 // would mistake them for answers to what it asks the kernel.
 func newRelay(number uint16, mark uint32) (*relay, error) {
-	r := &relay{raw: [2]int{-1, -1}, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	r := &relay{raw: [2]int{-1, -1}, rooms: make(map[uint32]int), wake: make(chan struct{}, 1), stop: make(chan struct{})}
 	for i, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		fd, err := rawSocket(family, mark)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
@@ -148,7 +151,7 @@ func rawSocket(family int, mark uint32) (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	// What waits for its turn at a rate is charged to this socket. A smaller buffer is no reason to fail: what finds it full counts as lost.
+	// What waits for its turn at a rate is charged to this socket. A smaller buffer is no reason to fail: what finds it full is spilled.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, maxBytes)
 	return fd, nil
 }
@@ -206,7 +209,7 @@ func (r *relay) receive(a nfqueue.Attribute) int {
 		return 0
 	}
 	verdict := nfqueue.NfAccept
-	if a.Payload != nil && (a.CapLen == nil || int(*a.CapLen) <= len(*a.Payload)) && r.take(*a.Payload) {
+	if a.Payload != nil && (a.CapLen == nil || int(*a.CapLen) <= len(*a.Payload)) && r.fits(len(*a.Payload), a.OutDev) && r.take(*a.Payload) {
 		verdict = nfqueue.NfDrop
 	}
 	r.mu.Lock()
@@ -218,6 +221,28 @@ func (r *relay) receive(a nfqueue.Attribute) int {
 		r.mu.Unlock()
 	}
 	return 0
+}
+
+// fits tells whether a raw socket sends so many bytes out of an interface. If the kernel does not say which one it is, that is seen when they are sent.
+func (r *relay) fits(length int, link *uint32) bool {
+	if link == nil {
+		return true
+	}
+	r.mu.Lock()
+	room := r.rooms[*link]
+	r.mu.Unlock()
+	if length <= room {
+		return true
+	}
+	found, err := netlink.LinkByIndex(int(*link)) // it may have more room than when it was last asked
+	if err != nil {
+		return true
+	}
+	room = found.Attrs().MTU
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rooms[*link] = room
+	return length <= room
 }
 
 // take holds a packet and its duplicate, or tells that the packet need not be held.
@@ -327,7 +352,12 @@ func (r *relay) send(packets []latePacket) {
 			err = unix.Sendto(r.raw[1], p.packet, 0, &unix.SockaddrInet6{Addr: to.As16()})
 		}
 		if err != nil {
-			p.flow.lost.Add(1)
+			p.flow.spilled.Add(1)
+		}
+		if errors.Is(err, unix.EMSGSIZE) { // somebody has narrowed an interface: it is asked anew
+			r.mu.Lock()
+			clear(r.rooms)
+			r.mu.Unlock()
 		}
 	}
 }
@@ -375,7 +405,7 @@ func (r *relay) free() (free []latePacket) {
 
 // close lets everything go. No rule may send packets here any more.
 func (r *relay) close() {
-	r.swap(nil)
+	r.swap(nil) // from here on nothing is taken
 	r.release()
 	// A packet may be on its way through the old rules at this moment. After all processors have been out of them once it is in the queue,
 	// and a verdict about the whole queue, read or not, reaches it; the queue's end would drop it.
@@ -389,7 +419,6 @@ func (r *relay) close() {
 	r.queue.Close()
 	close(r.stop)
 	r.done.Wait()
-	r.release() // what was taken between the two
 	r.closeRaw()
 }
 
@@ -400,7 +429,7 @@ func (r *relay) tally(counts map[netip.Addr]*Count) error {
 	for _, f := range r.flows {
 		c := counts[f.key.address]
 		c.Held += f.held.Load()
-		c.Lost += f.lost.Load()
+		c.Spilled += f.spilled.Load()
 		c.Duplicated += f.duplicated.Load()
 	}
 	return r.failed

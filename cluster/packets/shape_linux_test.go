@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"assize/cluster"
 )
@@ -125,13 +128,96 @@ func TestDelay(t *testing.T) {
 		if after < before/2+late { // before: at a quieter time
 			t.Errorf("there and back in %v, with a delay of %v in %v", before, late, after)
 		}
-		if n := count(t, f); n.Held != 21 || n.Lost != 0 || n.Duplicated != 0 {
+		if n := count(t, f); n.Held != 21 || n.Lost+n.Spilled+n.Duplicated != 0 {
 			t.Errorf("counted %+v, want 21 held", n)
 		}
 		apply(t, f, Set{})
 		if again := median(t, c.near, c.far); again >= late {
 			t.Errorf("healed, there and back still takes %v", again)
 		}
+	}
+}
+
+// What a full queue or a failed sending loses is no chance: it must not pass for a sign that random loss acts.
+func TestSpilledIsNotLost(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	apply(t, f, shapeOf(Peer{Address: w.far}, cluster.Shape{Rate: 20e3}))
+	for range 50 { // several times as much as may wait
+		near.WriteToUDPAddrPort(make([]byte, 1000), where(far))
+	}
+	if n := count(t, f); n.Spilled == 0 || n.Lost != 0 || n.Held == 0 {
+		t.Errorf("counted %+v where too many wait for a rate, want some spilled and none lost", n)
+	}
+
+	r, err := newRelay(0x200, 1)
+	must(t, err)
+	defer r.close()
+	to := target{w.far, 0}
+	long := &flow{key: to}
+	r.learn(map[target]*flow{to: long})
+	r.send([]latePacket{{flow: long, packet: join(patched(header4, 19, 2), make([]byte, 4000))}})
+	counts := map[netip.Addr]*Count{w.far: {}}
+	must(t, r.tally(counts))
+	if got := *counts[w.far]; got != (Count{Spilled: 1}) {
+		t.Errorf("counted %+v where one cannot be sent, want it spilled", got)
+	}
+}
+
+// An interface is asked how much it takes only where something may not fit, so one that has been narrowed is known by what it refuses.
+func TestNarrowedInterfaceIsAskedAnew(t *testing.T) {
+	w := newWire(t)
+	r, err := newRelay(0x200, 1)
+	must(t, err)
+	defer r.close()
+	link := uint32(w.link.Attrs().Index)
+	if !r.fits(1500, &link) || r.fits(1501, &link) || !r.fits(1501, nil) {
+		t.Error("1500 bytes do not fit, or one more does")
+	}
+	must(t, netlink.LinkSetMTU(w.link, 1400))
+	if !r.fits(1500, &link) {
+		t.Error("the interface is asked about each packet")
+	}
+	r.send([]latePacket{{flow: &flow{key: target{w.far, 0}}, packet: join(patched(header4, 19, 2), make([]byte, 1480))}})
+	if r.fits(1500, &link) || !r.fits(1400, &link) {
+		t.Error("the interface is not asked after it has refused a packet")
+	}
+}
+
+// What is longer than the interface takes cannot be sent by the relay: it passes, and is not lost.
+func TestDatagramsThatAreCutIntoFragmentsPass(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	near6, far6 := w.udpOf(w.near6, w.far6)
+	for _, ends := range [][2]*net.UDPConn{{near, far}, {near6, far6}} {
+		to := where(ends[1])
+		headers := 20 + 8
+		if to.Addr().Is6() {
+			headers = 40 + 8
+		}
+		arrives := func(size int, should bool) {
+			t.Helper()
+			if _, err := ends[0].WriteToUDPAddrPort(make([]byte, size-headers), to); err != nil {
+				t.Fatal(err)
+			}
+			if hears(ends[1], should) != should {
+				t.Errorf("%v: a packet of %d bytes arrives: %v, want %v", to.Addr(), size, !should, should)
+			}
+		}
+		must(t, netlink.LinkSetMTU(w.link, 1400))
+		apply(t, f, shapeOf(Peer{Address: to.Addr()}, cluster.Shape{Delay: time.Minute, Duplicated: 1}))
+		arrives(1400, false)
+		arrives(1401, true)
+		arrives(9000, true)
+		must(t, netlink.LinkSetMTU(w.link, 1500)) // a wider one
+		arrives(1500, false)
+		arrives(1501, true)
+		if n := count(t, f); n.Held != 2 || n.Duplicated != 2 || n.Lost+n.Spilled != 0 {
+			t.Errorf("%v: counted %+v, want two of five held and duplicated", to.Addr(), n)
+		}
+		apply(t, f, Set{})
 	}
 }
 
@@ -158,8 +244,8 @@ func TestDelayOfPorts(t *testing.T) {
 	collect(t, far, 100)
 	stream(t, from, to, 2<<20) // trains of segments
 	stream(t, to, from, 2<<20)
-	if m := count(t, f); m.Held < 1000 || m.Lost != 0 {
-		t.Errorf("%d packets held and %d lost after 2 MB", m.Held, m.Lost)
+	if m := count(t, f); m.Held < 1000 || m.Lost+m.Spilled != 0 {
+		t.Errorf("counted %+v after 2 MB, want all held", m)
 	}
 }
 
@@ -178,7 +264,7 @@ func TestJitterReorders(t *testing.T) {
 	if got := slices.Compact(got); len(got) != sent {
 		t.Errorf("%d of %d arrive", len(got), sent)
 	}
-	if n := count(t, f); n.Held < sent*9/10 || n.Lost+n.Duplicated != 0 {
+	if n := count(t, f); n.Held < sent*9/10 || n.Lost+n.Spilled+n.Duplicated != 0 {
 		t.Errorf("counted %+v, want %d held", n, sent)
 	}
 	apply(t, f, shapeOf(Peer{Address: w.far}, cluster.Shape{Delay: 5 * time.Millisecond}))
@@ -208,7 +294,7 @@ func TestDuplicates(t *testing.T) {
 			}
 			n := count(t, f) // of all, since the originals have been through
 			got = append(got, collect(t, ends[1], sent+int(n.Duplicated)-len(got))...)
-			if len(got) != sent+int(n.Duplicated) || n.Lost != 0 {
+			if len(got) != sent+int(n.Duplicated) || n.Lost+n.Spilled != 0 {
 				t.Errorf("%+v: %d of %d arrive, counted %+v", s, len(got), sent, n)
 			}
 			if share := float64(n.Duplicated) / sent; share < s.Duplicated-0.2 || share > s.Duplicated+0.2 {

@@ -42,6 +42,7 @@ func interruptible() (context.Context, func()) {
 		<-signals
 		cancel()
 		<-signals
+		fmt.Fprintln(os.Stderr, "stopped at once; check judges what was recorded, and clean removes the containers that are left, if it ran in some")
 		os.Exit(exitBroken)
 	}()
 	return ctx, func() { signal.Stop(signals); cancel() }
