@@ -58,14 +58,18 @@ const (
 // Code is the outcome of a request; 0 is success.
 type Code int32
 
-// The codes of org.apache.zookeeper.KeeperException.Code that a server gives.
+// The codes of org.apache.zookeeper.KeeperException.Code.
 const (
 	OK                      Code = 0
 	SystemError             Code = -1
 	RuntimeInconsistency    Code = -2
+	DataInconsistency       Code = -3
+	ConnectionLoss          Code = -4 // a client's own
 	MarshallingError        Code = -5
 	Unimplemented           Code = -6
+	OperationTimeout        Code = -7
 	BadArguments            Code = -8
+	NewConfigNoQuorum       Code = -13
 	ReconfigInProgress      Code = -14
 	APIError                Code = -100
 	NoNode                  Code = -101
@@ -75,12 +79,18 @@ const (
 	NodeExists              Code = -110
 	NotEmpty                Code = -111
 	SessionExpired          Code = -112
+	InvalidCallback         Code = -113
 	InvalidACL              Code = -114
 	AuthFailed              Code = -115
 	SessionMoved            Code = -118
 	NotReadOnly             Code = -119
+	EphemeralOnLocalSession Code = -120
 	NoWatcher               Code = -121
+	RequestTimeout          Code = -122
 	ReconfigDisabled        Code = -123
+	SASLRequired            Code = -124 // SESSIONCLOSEDREQUIRESASLAUTH
+	QuotaExceeded           Code = -125
+	Throttled               Code = -127
 )
 
 // Permissions of an ACL.
@@ -190,7 +200,8 @@ type Watches struct {
 	Data, Exist, Child, Persistent, Recursive []string
 }
 
-// Response to a Request. Which fields count depends on the request's Op; with Err only the header is sent, but for Multi.
+// Response to a Request. Which fields count depends on the request's Op; with Err only the header is sent. (A Multi that fails at one of its parts says
+// so in Sub only, and OK in the header: see Encode.)
 type Response struct {
 	Xid  int32
 	Zxid int64
@@ -206,7 +217,10 @@ type Response struct {
 	Sub      []Result // Multi and MultiRead
 }
 
-// Result is one operation's part of a Multi's or MultiRead's response. Op is the kind of body that follows on the wire; Failure: an error.
+// Result is one operation's part of a Multi's or MultiRead's response. Op is the kind of body that follows on the wire: Create (a path), Create2 (a path
+// and a Stat), SetData (a Stat), GetData, GetChildren, Delete and Check (nothing); Failure: an error. A Create2 within a Multi is answered as a Create by
+// ZooKeeper 3.8 (ZOOKEEPER-4026), and go-zookeeper takes nothing else. In a Multi that has failed all are Failures: OK before the one that has failed,
+// RuntimeInconsistency after it.
 type Result struct {
 	Op       Op
 	Err      Code
