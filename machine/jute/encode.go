@@ -26,7 +26,7 @@ func (q ConnectRequest) Encode() []byte {
 	return a.b
 }
 
-// DecodeConnectRequest is its inverse. Bytes behind the last are ignored, as by Decode functions all.
+// DecodeConnectRequest is its inverse. HasReadOnly says whether the last byte was there.
 func DecodeConnectRequest(payload []byte) (ConnectRequest, error) {
 	var q ConnectRequest
 	a := archive{b: payload, reading: true}
@@ -79,7 +79,7 @@ func (q *Request) Encode() []byte {
 }
 
 // DecodeRequest is the inverse of Encode. If the error is ErrMarshalling the Request has its Xid and Op, and nothing else; with any other error it has
-// nothing, and a server closes the connection. An operation that is not known is no error. Bytes behind the last field are ignored, as ZooKeeper does.
+// nothing, and a server closes the connection. An operation that is not known is no error.
 func DecodeRequest(payload []byte) (Request, error) {
 	var q Request
 	a := archive{b: payload, reading: true}

@@ -4,7 +4,8 @@
 // A frame on the wire is an int32 length and a payload; this package knows payloads. Integers are big-endian; a string or a buffer is an int32 length
 // (-1: none) and its bytes; a list is an int32 count and its items. The records are those of zookeeper.jute of Apache ZooKeeper 3.8.
 //
-// What Decode functions return aliases nothing that they were given. They never panic, and allocate no more than a small multiple of their input.
+// What Decode functions return aliases nothing that they were given. They never panic, and it is no greater than 64 times
+// their input, whatever lengths that claims. Bytes behind the last field are ignored, as ZooKeeper does.
 package jute
 
 // Op is the kind of a request.
@@ -189,7 +190,7 @@ type Request struct {
 	Mode    int32 // AddWatch's mode; CheckWatches' and RemoveWatches' type
 	Scheme  string
 	Auth    []byte
-	Sub     []Request // Multi and MultiRead; their Xid is 0
+	Sub     []Request // Multi and MultiRead; their Xid is 0, and ZooKeeper ignores their Watch
 	Watches Watches   // SetWatches and SetWatches2
 	Body    []byte    // of an operation that this package has no fields for, as it came
 }
