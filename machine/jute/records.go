@@ -4,7 +4,8 @@
 // A frame on the wire is an int32 length and a payload; this package knows payloads. Integers are big-endian; a string or a buffer is an int32 length
 // (-1: none) and its bytes; a list is an int32 count and its items. The records are those of zookeeper.jute of Apache ZooKeeper 3.8.
 //
-// What Decode functions return aliases nothing that they were given. They never panic, and allocate no more than a small multiple of their input.
+// What Decode functions return aliases nothing that they were given. They never panic, and it is no greater than 64 times
+// their input, whatever lengths that claims. Bytes behind the last field are ignored, as ZooKeeper does.
 package jute
 
 // Op is the kind of a request.
@@ -58,14 +59,18 @@ const (
 // Code is the outcome of a request; 0 is success.
 type Code int32
 
-// The codes of org.apache.zookeeper.KeeperException.Code that a server gives.
+// The codes of org.apache.zookeeper.KeeperException.Code.
 const (
 	OK                      Code = 0
 	SystemError             Code = -1
 	RuntimeInconsistency    Code = -2
+	DataInconsistency       Code = -3
+	ConnectionLoss          Code = -4 // a client's own
 	MarshallingError        Code = -5
 	Unimplemented           Code = -6
+	OperationTimeout        Code = -7
 	BadArguments            Code = -8
+	NewConfigNoQuorum       Code = -13
 	ReconfigInProgress      Code = -14
 	APIError                Code = -100
 	NoNode                  Code = -101
@@ -75,12 +80,18 @@ const (
 	NodeExists              Code = -110
 	NotEmpty                Code = -111
 	SessionExpired          Code = -112
+	InvalidCallback         Code = -113
 	InvalidACL              Code = -114
 	AuthFailed              Code = -115
 	SessionMoved            Code = -118
 	NotReadOnly             Code = -119
+	EphemeralOnLocalSession Code = -120
 	NoWatcher               Code = -121
+	RequestTimeout          Code = -122
 	ReconfigDisabled        Code = -123
+	SASLRequired            Code = -124 // SESSIONCLOSEDREQUIRESASLAUTH
+	QuotaExceeded           Code = -125
+	Throttled               Code = -127
 )
 
 // Permissions of an ACL.
@@ -179,7 +190,7 @@ type Request struct {
 	Mode    int32 // AddWatch's mode; CheckWatches' and RemoveWatches' type
 	Scheme  string
 	Auth    []byte
-	Sub     []Request // Multi and MultiRead; their Xid is 0
+	Sub     []Request // Multi and MultiRead; their Xid is 0, and ZooKeeper ignores their Watch
 	Watches Watches   // SetWatches and SetWatches2
 	Body    []byte    // of an operation that this package has no fields for, as it came
 }
@@ -190,7 +201,8 @@ type Watches struct {
 	Data, Exist, Child, Persistent, Recursive []string
 }
 
-// Response to a Request. Which fields count depends on the request's Op; with Err only the header is sent, but for Multi.
+// Response to a Request. Which fields count depends on the request's Op; with Err only the header is sent. (A Multi that fails at one of its parts says
+// so in Sub only, and OK in the header: see Encode.)
 type Response struct {
 	Xid  int32
 	Zxid int64
@@ -206,7 +218,10 @@ type Response struct {
 	Sub      []Result // Multi and MultiRead
 }
 
-// Result is one operation's part of a Multi's or MultiRead's response. Op is the kind of body that follows on the wire; Failure: an error.
+// Result is one operation's part of a Multi's or MultiRead's response. Op is the kind of body that follows on the wire: Create (a path), Create2 (a path
+// and a Stat), SetData (a Stat), GetData, GetChildren, Delete and Check (nothing); Failure: an error. A Create2 within a Multi is answered as a Create by
+// ZooKeeper 3.8 (ZOOKEEPER-4026), and go-zookeeper takes nothing else. In a Multi that has failed all are Failures: OK before the one that has failed,
+// RuntimeInconsistency after it.
 type Result struct {
 	Op       Op
 	Err      Code
