@@ -82,10 +82,12 @@ func (a *Ahead) Applied(zxid int64) {
 	}
 }
 
-// look at a node as it will be when all that is pending has been applied.
+// look at a node as it will be when all that is pending has been applied. The record is a new one, to be changed and put.
 func (a *Ahead) look(path string) (record, bool) {
 	if r := a.latest[path]; r != nil {
-		return *r, !r.gone
+		now := *r
+		now.born = false
+		return now, !r.gone
 	}
 	n := a.tree.nodes[path]
 	if n == nil {

@@ -132,6 +132,24 @@ func TestCloseSessionTakesPendingNodes(t *testing.T) {
 	equal(t, "sessions", len(l.tree.Sessions()), 0)
 }
 
+// TestPendingListsCount: a list of permissions holds from the moment at which it has been prepared.
+func TestPendingListsCount(t *testing.T) {
+	ann := Digest("ann:1")
+	l := newLab(t)
+	l.want(jute.OK, create("/a", 0))
+	txns := []Txn{
+		l.prepare(jute.Request{Op: jute.SetACL, Path: "/a", Version: -1, ACL: []jute.ACL{{Perms: jute.PermAll, ID: ann}}}),
+		l.prepare(set("/a", "", -1)),
+		l.prepare(create("/a/b", 0)),
+	}
+	l.who = []jute.ID{ann}
+	txns = append(txns, l.prepare(set("/a", "", -1)))
+	for i, want := range []jute.Code{0, jute.NoAuth, jute.NoAuth, 0} {
+		r, _ := l.apply(txns[i])
+		equal(t, "outcome", r.Err, want)
+	}
+}
+
 func TestRefusalUsesUpItsZxid(t *testing.T) {
 	l := newLab(t)
 	r := l.want(jute.NoNode, remove("/none", -1))

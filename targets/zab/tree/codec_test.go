@@ -156,6 +156,66 @@ func TestDecodeRefusesDamage(t *testing.T) {
 	}
 }
 
+// TestDecodeRefusesDisorder: one tree has one snapshot, and each of its nodes a place.
+func TestDecodeRefusesDisorder(t *testing.T) {
+	plain := func() *node { return &node{data: []byte("x"), acl: open} }
+	type entry struct {
+		path string
+		n    *node
+	}
+	build := func(list ...entry) ([]byte, error) {
+		w := writer{}
+		w.B = []byte{snapshotFormat, 10, 1}
+		w.Int(sid)
+		w.Int(1000)
+		w.Uint(uint64(len(list)))
+		for _, e := range list {
+			(&Tree{}).write(&w, e.path, e.n)
+		}
+		b := binary.LittleEndian.AppendUint64(w.B, machine.Sum(0, w.B))
+		tree, err := Decode(b)
+		if err == nil {
+			for i := range b {
+				b[i] = 0
+			}
+			again, err := Decode(tree.Encode())
+			if err != nil {
+				t.Fatalf("the tree has kept bytes of its snapshot: %v", err)
+			}
+			same(t, again, tree)
+			if got := tree.Read(&jute.Request{Op: jute.GetData, Path: "/"}, 0, nil).Data; string(got) != "x" {
+				t.Fatalf("the tree has kept bytes of its snapshot: %q", got)
+			}
+		}
+		return b, err
+	}
+	owned := func(owner int64) *node { return &node{owner: owner, acl: open} }
+	root := entry{"/", plain()}
+	if _, err := build(root, entry{"/a", plain()}, entry{"/a/z", owned(sid)}, entry{"/a b", owned(ownerTTL | 5)}); err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string][]entry{
+		"no nodes":               {},
+		"no root":                {{"/a", plain()}},
+		"two roots":              {root, root},
+		"twice":                  {root, {"/a", plain()}, {"/a", plain()}},
+		"children out of order":  {root, {"/b", plain()}, {"/a", plain()}},
+		"breadth first":          {root, {"/a", plain()}, {"/b", plain()}, {"/a/c", plain()}},
+		"no parent":              {root, {"/a/b", plain()}},
+		"a path that cannot be":  {root, {"/a/", plain()}},
+		"an owner that is not":   {root, {"/a", owned(sid + 1)}},
+		"an ephemeral root":      {{"/", owned(sid)}},
+		"a special node's owner": {root, {"/zookeeper", owned(sid)}},
+		"child of an ephemeral":  {root, {"/a", owned(sid)}, {"/a/b", plain()}},
+		"a TTL of nothing":       {root, {"/a", owned(ownerTTL)}},
+		"a zxid to come":         {root, {"/a", &node{czxid: 6, acl: open}}},
+	} {
+		if _, err := build(list...); err == nil {
+			t.Errorf("%s: the snapshot was taken", name)
+		}
+	}
+}
+
 // TestDecodersAllocateByWhatTheyHold: a count that the input cannot hold must not be believed.
 func TestDecodersAllocateByWhatTheyHold(t *testing.T) {
 	for _, op := range []jute.Op{jute.Multi, jute.CloseSession} {

@@ -165,7 +165,6 @@ func (a *Ahead) prepareCreate(k *Ask, q *jute.Request, x *Txn) jute.Code {
 	if isSession(parent.owner) {
 		return jute.NoChildrenForEphemerals
 	}
-	parent.born = false
 	parent.children++
 	parent.cversion++
 	child := record{path: path, born: true, mtime: k.Time, acl: list}
@@ -213,7 +212,6 @@ func (a *Ahead) prepareDelete(k *Ask, q *jute.Request, x *Txn) jute.Code {
 func (a *Ahead) remove(k *Ask, path string) {
 	above, _ := parentOf(path)
 	parent, _ := a.look(above)
-	parent.born = false
 	parent.children--
 	a.put(k.Zxid, parent)
 	a.put(k.Zxid, record{path: path, gone: true})
@@ -253,7 +251,6 @@ func (a *Ahead) reach(k *Ask, path string, perms int32) (record, jute.Code) {
 	case !Allowed(node.acl, perms, k.Who):
 		return record{}, jute.NoAuth
 	}
-	node.born = false
 	return node, jute.OK
 }
 

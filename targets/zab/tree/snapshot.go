@@ -122,7 +122,7 @@ func (t *Tree) read(r *reader, last string) string {
 	switch {
 	case !ValidPath(path) || last != "" && !before(last, path):
 		r.fail(errOrder)
-	case path == rootPath && n.owner != ownerNone:
+	case special(path) && n.owner != ownerNone:
 		r.fail(errNode)
 	case path != rootPath && (parent == nil || isSession(parent.owner)):
 		r.fail(errNode)

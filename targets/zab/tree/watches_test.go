@@ -99,6 +99,7 @@ func TestRecursiveWatchOfTheRoot(t *testing.T) {
 	l.script(w, step{set("/", "", -1), "1 data /"}, step{create("/a", 0), "1 created /a"}, step{create("/a/b", 0), "1 created /a/b"})
 	w.Remove(1, jute.WatcherAny, "/")
 	l.script(w, step{set("/", "", -1), ""})
+	equal(t, "left", w.data.recursive+w.child.recursive, 0)
 }
 
 func TestRemoveWatches(t *testing.T) {
