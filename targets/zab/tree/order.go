@@ -38,14 +38,6 @@ func (o *order[K]) find(key K) (leaf, at int) {
 	return leaf, low
 }
 
-func (o *order[K]) has(key K) bool {
-	if o.size == 0 {
-		return false
-	}
-	n, at := o.find(key)
-	return at < len(o.leaves[n]) && o.leaves[n][at] == key
-}
-
 // insert a key that is not there.
 func (o *order[K]) insert(key K) {
 	o.size++
