@@ -120,6 +120,10 @@ type (
 	Watcher interface {
 		Violations() []string
 	}
+	// Lapser tells of faults that have ended before they were mended, so that the system has not stood what it was to stand. Each is told once.
+	Lapser interface {
+		Lapsed() []string
+	}
 	// Transferer hands leadership to another node.
 	Transferer interface {
 		Transfer(ctx context.Context, to string) error

@@ -74,6 +74,7 @@ type Cluster struct {
 	warden  *warden
 	lacking map[cluster.Power]error
 	choices []string
+	lapses  []string // that have not been told
 
 	mu     sync.Mutex
 	places map[string]*place // by node, also of nodes that have left
@@ -95,6 +96,7 @@ var _ interface {
 	cluster.Sizer
 	cluster.Quorum
 	cluster.Watcher
+	cluster.Lapser
 } = (*Cluster)(nil)
 
 // New makes and starts all nodes and returns when each has answered. Leftovers of dead controllers of this machine are removed first. ctx is
@@ -133,7 +135,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 // begin makes what the nodes need, and then the nodes.
 func (c *Cluster) begin(ctx context.Context) error {
 	if !c.config.Beside {
-		if _, err := sweep(ctx, c.engine, abandoned); err != nil {
+		if _, err := sweep(ctx, c.engine, abandoned(c.engine)); err != nil {
 			return fmt.Errorf("remove what killed runs have left: %w", err)
 		}
 	}
@@ -144,7 +146,7 @@ func (c *Cluster) begin(ctx context.Context) error {
 	if c.network, err = makeNetwork(ctx, c.engine, c.run, c.about.Direct); err != nil {
 		return err
 	}
-	if c.warden, err = appoint(binary, c.run, c.config.Grace); err != nil {
+	if c.warden, err = appoint(binary, c.config.Dir, c.run, c.config.Grace); err != nil {
 		return err
 	}
 	return c.Begin(ctx)

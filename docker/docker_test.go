@@ -226,6 +226,11 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 	reach(t, c)
 	must(t, c.Leave(t.Context(), "n1"))
+	// Nobody is where it was, least of all the one who asks.
+	trips, err := c.Trips(t.Context(), []cluster.Link{{From: "n2", To: "n1"}, {From: "n2", To: "n3"}}, 2)
+	if err != nil || slices.Max(trips[0].Times) >= 0 || slices.Min(trips[1].Times) < 0 {
+		t.Errorf("trips %v, %v, want none to a node that has left", trips, err)
+	}
 	if got, want := c.Nodes(), []string{"n2", "n3", "n4"}; !slices.Equal(got, want) {
 		t.Errorf("nodes %v, want %v", got, want)
 	}
@@ -243,7 +248,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	write(t, c, kept[0], "k", 3)
 }
 
-// TestServerThatDiesByItselfIsAViolation, whether it takes its container with it or not.
+// TestServerThatDiesByItselfIsAViolation, also where it takes its container with it. See TestServerThatDiesAloneIsAViolation.
 func TestServerThatDiesByItselfIsAViolation(t *testing.T) {
 	c := town(t, 2, nil)
 	p, err := c.place("n1")
@@ -292,20 +297,30 @@ func TestEveryNemesisTakesHold(t *testing.T) {
 			t.Errorf("%s: %v", n.Name, err)
 			continue
 		}
+		held := 0
 		for draw := range uint64(3) {
 			broken, err := n.Break(t.Context(), c, drawn(draw))
-			if errors.Is(err, nemesis.ErrNothing) {
+			nothing := errors.Is(err, nemesis.ErrNothing)
+			switch {
+			case nothing:
 				t.Logf("%s: %v", n.Name, err)
+			case err != nil || !broken.Held:
+				t.Errorf("%s: %s: held %v, %v: %s", n.Name, broken.What, broken.Held, err, broken.Probe)
+			default:
+				held++
+			}
+			// As a run does: what was overtaken halfway is not to outlast it.
+			mended, err := n.Mend(t.Context(), c)
+			if nothing && errors.Is(err, nemesis.ErrNothing) {
 				continue
 			}
-			if err != nil || !broken.Held {
-				t.Errorf("%s: %s: held %v, %v: %s", n.Name, broken.What, broken.Held, err, broken.Probe)
-			}
-			mended, err := n.Mend(t.Context(), c)
 			if err != nil || !mended.Held {
 				t.Errorf("%s: %s: held %v, %v: %s", n.Name, mended.What, mended.Held, err, mended.Probe)
 			}
 			t.Logf("%s: %s (%s); %s (%s)", n.Name, broken.What, broken.Probe, mended.What, mended.Probe)
+		}
+		if held == 0 {
+			t.Errorf("%s: it has never taken hold", n.Name)
 		}
 	}
 }
@@ -338,6 +353,14 @@ func TestDisconnectIsNoPartition(t *testing.T) {
 		must(t, c.Cut(t.Context(), nil))
 	}
 	must(t, c.Start(t.Context(), "n1"))
+	// A quorum that is left alone has no shaped links either.
+	must(t, c.Shape(t.Context(), []cluster.Link{{From: "n2", To: "n3"}}, cluster.Shape{Delay: time.Second}))
+	must(t, c.Alone(t.Context(), c.Members(), nil))
+	p, err := c.place("n2")
+	must(t, err)
+	if s, err := p.reachable().State(t.Context()); err != nil || len(s.Packets.Shaped) > 0 {
+		t.Errorf("packets %+v, %v, want them to pass", s.Packets, err)
+	}
 	reach(t, c)
 	write(t, c, "n1", "k", 1)
 }

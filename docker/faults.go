@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -66,7 +65,7 @@ func (p *place) freshen(ctx context.Context) error {
 	peers, content := p.stalePeer, p.peers
 	set, clocks := p.staleSet, p.staleSkew
 	p.stalePeer, p.staleSet, p.staleSkew = false, false, false
-	s := p.skew
+	s, turn := p.skew, p.skewTurn
 	if !p.skewedAt.IsZero() {
 		s = skew.Rebased(s, time.Since(p.skewedAt))
 	}
@@ -82,7 +81,7 @@ func (p *place) freshen(ctx context.Context) error {
 		err = remote.Write(ctx, "peers.json", content)
 	}
 	if err == nil && clocks { // the zero Skew, too: it may have been mended while nobody could be told
-		err = remote.Skew(ctx, s)
+		err = remote.Skew(ctx, turn, s)
 	}
 	if err == nil {
 		return nil
@@ -176,7 +175,9 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	p.telling.Lock()
 	defer p.telling.Unlock()
 	p.mu.Lock()
+	p.skewTurn++
 	p.skew, p.skewedAt = s, time.Now()
+	turn := p.skewTurn
 	b, frozen := p.box, p.frozen
 	p.staleSkew = p.staleSkew || frozen
 	p.mu.Unlock()
@@ -185,7 +186,7 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentBound)
 	defer cancel()
-	if err := p.remoteOf(b).Skew(ctx, s); err != nil {
+	if err := p.remoteOf(b).Skew(ctx, turn, s); err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.box != b || p.frozen {
@@ -202,7 +203,11 @@ func (c *Cluster) Alone(ctx context.Context, kept []*fleet.Node, cut []cluster.L
 	c.mu.Lock()
 	clear(c.shapes)
 	c.mu.Unlock()
-	if err := c.Cut(ctx, cut); err != nil {
+	err := c.Cut(ctx, cut)
+	if c.config.Disconnect { // which tells no agent of the shapes that are no more
+		err = errors.Join(err, c.spread(ctx))
+	}
+	if err != nil {
 		return err
 	}
 	return fleet.Each(kept, func(n *fleet.Node) error {
@@ -270,7 +275,7 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 		own[l.From] = append(own[l.From], i)
 	}
 	var all sync.WaitGroup
-	for from, which := range own {
+	for from, ends := range own {
 		p, err := c.place(from)
 		if err != nil {
 			continue
@@ -279,10 +284,15 @@ func (c *Cluster) probe(ctx context.Context, links []cluster.Link, probes int) (
 		if remote == nil {
 			continue
 		}
+		var which []int // whose ends are there
 		var targets, bulk []agent.Target
 		longest := time.Duration(0)
-		for _, i := range which {
-			t := c.target(links[i], probes)
+		for _, i := range ends {
+			t, there := c.target(links[i], probes)
+			if !there {
+				continue
+			}
+			which = append(which, i)
 			targets = append(targets, t)
 			if probes > 1 && c.thin(links[i]) {
 				bulk = append(bulk, agent.Target{Address: t.Address, Wait: bulkWait, Times: 1, Bytes: bulkBytes})
@@ -331,14 +341,13 @@ func (p *place) reachable() *agent.Remote {
 	return p.box.remote
 }
 
-// target of a link's probe. What is believed of a link decides only how long its probe waits.
-func (c *Cluster) target(l cluster.Link, probes int) agent.Target {
-	t := agent.Target{Wait: fleet.Silence, Times: probes}
+// target of a link's probe; none where its end has left. What is believed of a link decides only how long its probe waits.
+func (c *Cluster) target(l cluster.Link, probes int) (t agent.Target, there bool) {
 	to, err := c.place(l.To)
 	if err != nil {
-		t.Address = netip.AddrPortFrom(netip.IPv4Unspecified(), peerPort).String()
-		return t
+		return t, false
 	}
+	t = agent.Target{Wait: fleet.Silence, Times: probes}
 	t.Address, _ = to.Addresses()
 	able := to.Answering()
 	c.mu.Lock()
@@ -349,7 +358,7 @@ func (c *Cluster) target(l cluster.Link, probes int) agent.Target {
 			t.Wait += backlog
 		}
 	}
-	return t
+	return t, true
 }
 
 // count adds what the shapers have done. One that is down, or frozen, has done nothing that anybody can know of.

@@ -3,6 +3,7 @@ package docker
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +26,7 @@ type controller struct {
 	process string // pid and time of start, since pids are used again
 }
 
+// self is this process. Where its start cannot be read nobody will ever find it dead.
 func self() controller {
 	machine, boot := identity()
 	return controller{machine, boot, processID(os.Getpid())}
@@ -40,18 +42,18 @@ func parseController(s string) (controller, error) {
 	return controller{parts[0], parts[1], parts[2]}, nil
 }
 
-// dead tells whether c is a controller of this machine that lives no more. Of other machines' nobody here can know.
-func (c controller) dead() bool {
+// dead tells whether c is a controller of this machine that certainly lives no more: what is only not to be seen may be alive, and somebody who takes
+// it for dead removes its run. Of other machines' nobody here can know. here: the engine is this machine's. One that several machines share
+// may hold runs of a clone of this machine, with the same id; it is in another of its lives.
+func (c controller) dead(here bool) bool {
 	machine, boot := identity()
 	if c.machine != machine {
 		return false
 	}
 	if c.boot != boot {
-		return true
+		return here && c.boot != "" && boot != ""
 	}
-	var pid int
-	if _, err := fmt.Sscanf(c.process, "%d-", &pid); err != nil {
-		return true
-	}
-	return processID(pid) != c.process
+	number, start, _ := strings.Cut(c.process, "-")
+	pid, err := strconv.Atoi(number)
+	return err == nil && pid > 0 && ended(pid, start)
 }

@@ -3,6 +3,7 @@
 package docker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,12 +16,15 @@ func identity() (machine, boot string) {
 	return strings.ReplaceAll(machine, "/", "_"), ""
 }
 
-// processID of a process that lives. A pid that is used again passes for the process that had it before: too much is then left, never too
-// little.
-func processID(pid int) string {
+// processID of a process. A pid that is used again passes for the process that had it before: too much is then left, never too little.
+func processID(pid int) string { return fmt.Sprintf("%d-", pid) }
+
+// ended tells whether there is certainly no such process. That it may not be signalled, being another user's, is no such sign.
+func ended(pid int, _ string) bool {
 	p, err := os.FindProcess(pid)
-	if err != nil || p.Signal(syscall.Signal(0)) != nil {
-		return ""
+	if err != nil {
+		return false
 	}
-	return fmt.Sprintf("%d-", pid)
+	defer p.Release()
+	return errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }

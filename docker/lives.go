@@ -22,8 +22,11 @@ import (
 func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, error) {
 	p.op.Lock()
 	defer p.op.Unlock()
+	if err := p.review(ctx); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
-	closed, runs := p.closed, p.life != nil && !p.life.over()
+	closed, runs := p.closed, p.life != nil && !p.life.over() && p.life.box == p.box
 	p.mu.Unlock()
 	switch {
 	case closed:
@@ -36,15 +39,32 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 	if err := p.boot(ctx); err != nil {
 		return nil, err
 	}
+	return p.begin(ctx, args)
+}
+
+// begin a life of the server in a container that is up. Under op.
+func (p *place) begin(ctx context.Context, args func() []string) (fleet.Life, error) {
+	remote := p.reachable()
+	if remote == nil {
+		return nil, errors.New("its container has ended")
+	}
+	before, err := remote.State(ctx)
+	if err != nil {
+		return nil, err
+	}
 	words := args()
 	p.mu.Lock()
-	l := &life{box: p.box, done: make(chan struct{})}
-	p.life, p.paused = l, false
+	l := &life{box: p.box, after: before.Life, done: make(chan struct{})}
+	if before.Running { // an attempt of which we have heard nothing more has succeeded
+		l.number = before.Life
+	}
+	if l.box != nil {
+		p.life, p.paused = l, false
+	}
 	p.mu.Unlock()
 	if l.box == nil {
 		return nil, errors.New("its container has ended")
 	}
-	remote := p.remoteOf(l.box)
 	if err := remote.Start(ctx, words); err != nil {
 		p.stillborn(l, err.Error())
 		return nil, err
@@ -64,8 +84,7 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 func (p *place) stillborn(l *life, end string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !l.over() {
-		l.end = end
+	if l.claim(end) {
 		close(l.done)
 	}
 }
@@ -82,9 +101,13 @@ func (p *place) kill(ctx context.Context) error {
 	p.mu.Lock()
 	b, l := p.box, p.life
 	p.mu.Unlock()
-	if b == nil || l == nil || l.over() {
+	switch {
+	case b == nil && l != nil && !l.over():
+		return errors.New("nobody knows what has become of its container")
+	case b == nil:
 		return nil
 	}
+	// A life that is over says nothing of the server: a start of which nobody heard may have succeeded, and an agent may have started it by itself.
 	ctx, cancel := context.WithTimeout(ctx, agentBound)
 	defer cancel()
 	if err := p.thaw(ctx); err != nil {
@@ -92,6 +115,9 @@ func (p *place) kill(ctx context.Context) error {
 	}
 	if err := p.remoteOf(b).Kill(ctx); err != nil {
 		return err
+	}
+	if l == nil || l.box != b {
+		return nil
 	}
 	select {
 	case <-l.done:
@@ -101,7 +127,8 @@ func (p *place) kill(ctx context.Context) error {
 	}
 }
 
-// Resume lets a frozen container and a stopped server go on.
+// Resume lets a frozen container and a stopped server go on. The agent is always asked, since a stop that failed for the controller may have come
+// about, and told what a Resume before has failed to tell.
 func (p *place) Resume(ctx context.Context) error {
 	p.op.Lock()
 	defer p.op.Unlock()
@@ -110,10 +137,13 @@ func (p *place) Resume(ctx context.Context) error {
 	if err := p.thaw(ctx); err != nil {
 		return err
 	}
+	if err := errors.Join(p.review(ctx), p.freshen(ctx)); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	b, paused := p.box, p.paused
 	p.mu.Unlock()
-	if b == nil || !paused {
+	if b == nil {
 		return nil
 	}
 	if err := p.remoteOf(b).Resume(ctx); err != nil && !errors.Is(err, agent.ErrDown) {
@@ -122,7 +152,9 @@ func (p *place) Resume(ctx context.Context) error {
 	p.mu.Lock()
 	p.paused = false
 	p.mu.Unlock()
-	p.node.Log.Line("harness: resumed")
+	if paused {
+		p.node.Log.Line("harness: resumed")
+	}
 	return nil
 }
 
@@ -149,7 +181,10 @@ func (p *place) Close() error {
 	}
 	err = errors.Join(err, removeContainer(ctx, p.of.engine, p.id))
 	if b != nil {
-		<-b.heard
+		select {
+		case <-b.heard:
+		case <-ctx.Done(): // its container could not be removed, and may print for ever
+		}
 		p.lost(b, "the run's end")
 	}
 	return errors.Join(err, gone(p.of.engine.VolumeRemove(ctx, "assize-"+p.of.run+"-"+p.node.Name, true)))
@@ -208,7 +243,7 @@ func (p *place) thaw(ctx context.Context) error {
 	p.frozen = false
 	p.mu.Unlock()
 	p.node.Log.Line("harness: thawed")
-	return p.freshen(ctx)
+	return errors.Join(p.review(ctx), p.freshen(ctx))
 }
 
 // act does something to a server that runs, under op.
@@ -219,6 +254,9 @@ func (c *Cluster) act(ctx context.Context, what, name string, f func(context.Con
 	}
 	p.op.Lock()
 	defer p.op.Unlock()
+	if err := p.review(ctx); err != nil {
+		return fmt.Errorf("%s %s: %w", what, name, err)
+	}
 	p.mu.Lock()
 	b, down := p.box, p.life == nil || p.life.over()
 	p.mu.Unlock()
@@ -242,12 +280,18 @@ func (c *Cluster) Pause(ctx context.Context, name string) error {
 		if frozen {
 			return nil
 		}
-		if err := p.remoteOf(b).Pause(ctx); err != nil {
-			return err
-		}
+		// From now on it may be stopped, whatever is heard of it.
 		p.mu.Lock()
 		p.paused = true
 		p.mu.Unlock()
+		if err := p.remoteOf(b).Pause(ctx); err != nil {
+			if errors.Is(err, agent.ErrDown) {
+				p.mu.Lock()
+				p.paused = false
+				p.mu.Unlock()
+			}
+			return err
+		}
 		p.node.Log.Line("harness: paused")
 		return nil
 	})
@@ -261,9 +305,11 @@ func (c *Cluster) Freeze(ctx context.Context, name string) error {
 		p.frozen = true
 		p.mu.Unlock()
 		if err := freeze(ctx, c.engine, p.id); err != nil {
-			p.mu.Lock()
-			p.frozen = false
-			p.mu.Unlock()
+			if is(ctx, c.engine, p.id, false) { // else it may be frozen, and Resume is to see to it
+				p.mu.Lock()
+				p.frozen = false
+				p.mu.Unlock()
+			}
 			return err
 		}
 		p.node.Log.Line("harness: frozen")
@@ -290,26 +336,59 @@ func (c *Cluster) Crash(ctx context.Context, name string) error {
 	if err := p.thaw(ctx); err != nil {
 		return fmt.Errorf("crash %s: %w", name, err)
 	}
+	if err := p.crash(ctx, b); err != nil {
+		return fmt.Errorf("crash %s: %w", name, errors.Join(err, p.regain(b)))
+	}
+	p.node.Log.Line("harness: crashed, with its container")
+	return nil
+}
+
+const crashed = "signal: killed, with its container"
+
+// crash the container, and return when it has ended. Under op.
+func (p *place) crash(ctx context.Context, b *box) error {
 	p.mu.Lock()
-	p.box = nil // so that nobody takes its end for an accident
+	p.box, b.doomed = nil, true // so that nobody takes its end for an accident
 	p.mu.Unlock()
-	b.remote.Close()
-	if err := c.engine.ContainerKill(ctx, p.id, "KILL"); err != nil && !cerrdefs.IsConflict(err) {
-		return fmt.Errorf("crash %s: %w", name, err)
+	p.remoteOf(b).Close()
+	engine := p.of.engine
+	if err := engine.ContainerKill(ctx, p.id, "KILL"); err != nil && !cerrdefs.IsConflict(err) {
+		return err
 	}
 	for {
-		s, err := c.engine.ContainerInspect(ctx, p.id)
+		s, err := engine.ContainerInspect(ctx, p.id)
 		if err == nil && s.State != nil && !s.State.Running {
 			break
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("crash %s: its container has not ended: %w", name, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("its container has not ended: %w", errors.Join(err, ctx.Err()))
 		}
 	}
-	<-b.heard
-	p.lost(b, "signal: killed, with its container")
-	p.node.Log.Line("harness: crashed, with its container")
+	select {
+	case <-b.heard:
+	case <-ctx.Done(): // the rest of what it printed is lost, and that is all
+	}
+	p.lost(b, crashed)
 	return nil
+}
+
+// regain a box whose container the engine has not killed, as far as it says: who starts or kills the node next is to find what is there. Under op.
+func (p *place) regain(b *box) error {
+	ctx, cancel := context.WithTimeout(context.Background(), bootBound)
+	defer cancel()
+	c, err := p.of.engine.ContainerInspect(ctx, p.id)
+	if err == nil && c.State != nil && !c.State.Running {
+		p.lost(b, crashed)
+		return nil
+	}
+	if !p.resumed(b) {
+		return errors.New("nor does its agent answer")
+	}
+	p.mu.Lock()
+	p.box = b
+	p.mu.Unlock()
+	go p.watch(b)
+	return p.freshen(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	dockernet "github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
@@ -38,6 +39,7 @@ type place struct {
 	peers     []byte // peers.json
 	skew      cluster.Skew
 	skewedAt  time.Time
+	skewTurn  uint64 // how often skew has been set
 	paused    bool
 	frozen    bool
 	closed    bool // it will not be started again
@@ -45,6 +47,7 @@ type place struct {
 	stalePeer bool // the agent has not been told of the newest peers, packets or skew
 	staleSet  bool
 	staleSkew bool
+	unsure    bool // the agent has healed: whether the server runs, or has been stopped, is to be asked
 }
 
 // box is one life of the container.
@@ -52,19 +55,32 @@ type box struct {
 	remote *agent.Remote
 	heard  <-chan struct{} // closed when all that it printed has been read
 	told   uint64          // the last life of the server whose end we know
+	lapses int             // of the agent's faults that we know of
+	doomed bool            // the engine has been asked to kill it
 }
 
 // life of the server, within its container's.
 type life struct {
 	box    *box
-	number uint64 // as the agent counts; 0: not known yet
+	number uint64 // as the agent counts; 0: not known yet, but it comes after that one
+	after  uint64
 	done   chan struct{}
 	end    string
+	ending bool // somebody has claimed it
 }
 
 // Done and Ending are fleet.Life's.
 func (l *life) Done() <-chan struct{} { return l.done }
 func (l *life) Ending() string        { return l.end }
+
+// claim the end of the life for whoever closes done then: several may learn of it at once. Under mu.
+func (l *life) claim(end string) bool {
+	if l.ending {
+		return false
+	}
+	l.ending, l.end = true, end
+	return true
+}
 
 func (l *life) over() bool {
 	select {
@@ -141,8 +157,8 @@ func (p *place) boot(ctx context.Context) error {
 	p.mu.Lock()
 	up := p.box != nil
 	p.mu.Unlock()
-	if up {
-		return nil
+	if up { // but may not have been told everything when it was booted
+		return p.freshen(ctx)
 	}
 	engine := p.of.engine
 	heard, err := listen(context.WithoutCancel(ctx), engine, p.id, p.node.Log)
@@ -155,21 +171,32 @@ func (p *place) boot(ctx context.Context) error {
 	b := &box{heard: heard}
 	remote, state, err := p.converse(ctx, b)
 	if err != nil {
-		return err
+		return errors.Join(err, p.abort(ctx))
 	}
 	p.of.learn(state)
 	if !p.of.direct {
 		if err := p.findPort(ctx); err != nil {
-			return err
+			remote.Close()
+			return errors.Join(err, p.abort(ctx))
 		}
 	}
-	b.remote = remote
 	p.mu.Lock()
-	p.box, p.paused, p.frozen = b, false, false
+	b.remote = remote
+	p.box, p.paused, p.frozen, p.unsure = b, false, false, false
 	p.stalePeer, p.staleSet, p.staleSkew = p.peers != nil, true, true
 	p.mu.Unlock()
 	go p.watch(b)
 	return p.freshen(ctx)
+}
+
+// abort kills a container that was started and cannot be used: left alone, its agent would start the server after the grace.
+func (p *place) abort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineBound)
+	defer cancel()
+	if err := p.of.engine.ContainerKill(ctx, p.id, "KILL"); err != nil && !cerrdefs.IsConflict(err) {
+		return err
+	}
+	return nil
 }
 
 func (p *place) converse(ctx context.Context, b *box) (*agent.Remote, agent.State, error) {
@@ -178,6 +205,9 @@ func (p *place) converse(ctx context.Context, b *box) (*agent.Remote, agent.Stat
 	return converse(ctx, p.of.engine, p.id, func(e agent.Event) {
 		if e.Ended != nil {
 			p.ended(b, *e.Ended)
+		}
+		if e.Lapse != nil {
+			p.lapsed(b, *e.Lapse)
 		}
 	})
 }
@@ -199,7 +229,8 @@ func (p *place) findPort(ctx context.Context) error {
 
 // watch waits for the end of the session: of the container, most probably.
 func (p *place) watch(b *box) {
-	<-b.remote.Done()
+	remote := p.remoteOf(b)
+	<-remote.Done()
 	p.mu.Lock()
 	expected := p.box != b
 	p.mu.Unlock()
@@ -209,7 +240,7 @@ func (p *place) watch(b *box) {
 	p.op.Lock()
 	defer p.op.Unlock()
 	p.mu.Lock()
-	expected = p.box != b || p.closed
+	expected = p.box != b || p.closed || b.remote != remote
 	p.mu.Unlock()
 	if expected {
 		return
@@ -219,7 +250,7 @@ func (p *place) watch(b *box) {
 		return
 	}
 	end := p.lastWords()
-	if p.lost(b, end) {
+	if p.lost(b, end) && !b.doomed {
 		p.of.Died(p.node, end)
 	}
 }
@@ -261,8 +292,7 @@ func (p *place) lost(b *box, end string) bool {
 		p.box = nil
 	}
 	p.paused, p.frozen = false, false
-	if l := p.life; l != nil && l.box == b && !l.over() {
-		l.end = end
+	if l := p.life; l != nil && l.box == b && l.claim(end) {
 		close(l.done)
 		return true
 	}
@@ -278,10 +308,9 @@ func (p *place) ended(b *box, e agent.End) {
 	}
 	b.told = e.Life
 	l := p.life
-	own := l != nil && l.box == b && (l.number == e.Life || l.number == 0) && !l.over()
+	own := l != nil && l.box == b && (l.number == e.Life || l.number == 0 && e.Life > l.after) && l.claim(e.Status)
 	if own {
 		p.paused = false
-		l.end = e.Status
 	}
 	p.mu.Unlock()
 	p.node.Log.Line("harness: ended with " + e.Status)

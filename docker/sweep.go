@@ -30,7 +30,7 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 		return Swept{}, err
 	}
 	defer engine.Close()
-	doomed := abandoned
+	doomed := abandoned(engine)
 	if all {
 		doomed = func(labelledRun) bool { return true }
 	}
@@ -43,23 +43,40 @@ func Clean(ctx context.Context, all, images bool) (Swept, error) {
 		return swept, fmt.Errorf("list images: %w", err)
 	}
 	for _, i := range list {
-		if _, e := engine.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true, PruneChildren: true}); cerrdefs.IsConflict(e) {
-			continue // a container that was left alone uses it
-		} else if e != nil && !cerrdefs.IsNotFound(e) {
-			err = errors.Join(err, e)
-			continue
-		}
-		swept.Images = append(swept.Images, strings.Join(i.RepoTags, " "))
+		removed, e := removeImage(ctx, engine, i)
+		err = errors.Join(err, e)
+		swept.Images = append(swept.Images, removed...)
 	}
 	return swept, err
 }
 
+// removeImage removes an image by its names, and none that a container uses, be it one that is down: by force the engine would take away its name.
+func removeImage(ctx context.Context, engine *client.Client, i image.Summary) (removed []string, err error) {
+	names := i.RepoTags
+	if len(names) == 0 || names[0] == "<none>:<none>" {
+		names = []string{i.ID}
+	}
+	for _, name := range names {
+		if _, e := engine.ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true}); cerrdefs.IsConflict(e) {
+			continue // a container that was left alone uses it
+		} else if gone(e) != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		removed = append(removed, name)
+	}
+	return removed, err
+}
+
 func labelled(what string) filters.Args { return filters.NewArgs(filters.Arg("label", what)) }
 
-// abandoned tells whether a run's controller is dead, as far as somebody here can know.
-func abandoned(r labelledRun) bool {
-	who, err := parseController(r.controller)
-	return err == nil && who.dead()
+// abandoned tells of a run whether its controller is dead, as far as somebody here can know.
+func abandoned(engine *client.Client) func(labelledRun) bool {
+	here := strings.HasPrefix(engine.DaemonHost(), "unix://")
+	return func(r labelledRun) bool {
+		who, err := parseController(r.controller)
+		return err == nil && who.dead(here)
+	}
 }
 
 // sweep removes the runs that are doomed.
@@ -158,18 +175,20 @@ func removeAll(ctx context.Context, engine *client.Client, run string) (removed 
 	return removed, err
 }
 
-// removeContainer kills and removes, also one that is frozen, which not every engine kills.
+// removeContainer kills and removes, also one that is frozen: not every engine kills that, but one that does not thaw it may.
 func removeContainer(ctx context.Context, engine *client.Client, id string) error {
+	var thawed error
 	if c, err := engine.ContainerInspect(ctx, id); err == nil && c.State != nil && c.State.Paused {
-		if err := thaw(ctx, engine, id); err != nil {
-			return err
-		}
+		thawed = thaw(ctx, engine, id)
 	}
 	err := gone(engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 	if err != nil && strings.Contains(err.Error(), "already in progress") {
 		return nil
 	}
-	return err
+	if err != nil {
+		return errors.Join(thawed, err)
+	}
+	return nil
 }
 
 // gone is no error where there is nothing any more.

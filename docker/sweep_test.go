@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	crand "crypto/rand"
 	"math/rand/v2"
 	"os/exec"
 	"regexp"
@@ -10,9 +11,12 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	dockernet "github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 )
+
+func suffix() string { return strings.ToLower(crand.Text()[:8]) }
 
 func drawn(draw uint64) *rand.Rand { return rand.New(rand.NewPCG(draw, 1)) }
 
@@ -22,13 +26,14 @@ func TestNothingIsLeftAndNothingElseIsTouched(t *testing.T) {
 	c := town(t, 2, nil)
 	ctx := t.Context()
 	engine, image := c.engine, c.image
+	others := "others-" + suffix() // none of somebody's who has thought of the same name
 	// Somebody else's network, volume and container, of all images with ours.
-	foreign, err := engine.NetworkCreate(ctx, "others-net", dockernet.CreateOptions{Driver: "bridge", Labels: map[string]string{"owner": "another"}})
+	foreign, err := engine.NetworkCreate(ctx, others+"-net", dockernet.CreateOptions{Driver: "bridge", Labels: map[string]string{"owner": "another"}})
 	must(t, err)
-	_, err = engine.VolumeCreate(ctx, volume.CreateOptions{Name: "others-volume"})
+	_, err = engine.VolumeCreate(ctx, volume.CreateOptions{Name: others + "-volume"})
 	must(t, err)
 	theirs, err := engine.ContainerCreate(ctx, &container.Config{Image: image, Cmd: []string{"agent", "--dir", "/data", "--hold"}},
-		&container.HostConfig{NetworkMode: "others-net", Binds: []string{"others-volume:/data"}}, nil, nil, "others-container")
+		&container.HostConfig{NetworkMode: container.NetworkMode(others + "-net"), Binds: []string{others + "-volume:/data"}}, nil, nil, others+"-container")
 	must(t, err)
 	must(t, engine.ContainerStart(ctx, theirs.ID, container.StartOptions{}))
 	t.Cleanup(func() {
@@ -37,9 +42,9 @@ func TestNothingIsLeftAndNothingElseIsTouched(t *testing.T) {
 		defer own.Close()
 		must(t, gone(own.ContainerRemove(context.Background(), theirs.ID, container.RemoveOptions{Force: true})))
 		must(t, gone(own.NetworkRemove(context.Background(), foreign.ID)))
-		must(t, gone(own.VolumeRemove(context.Background(), "others-volume", true)))
+		must(t, gone(own.VolumeRemove(context.Background(), others+"-volume", true)))
 	})
-	living, err := sweep(ctx, engine, func(r labelledRun) bool { return r.name == c.run && abandoned(r) })
+	living, err := sweep(ctx, engine, func(r labelledRun) bool { return r.name == c.run && abandoned(engine)(r) })
 	if err != nil || !slices.Contains(living.Living, c.run) {
 		t.Errorf("a sweep beside a living run: %+v, %v", living, err)
 	}
@@ -61,7 +66,7 @@ func TestNothingIsLeftAndNothingElseIsTouched(t *testing.T) {
 	}
 	must(t, again.ContainerRemove(ctx, theirs.ID, container.RemoveOptions{Force: true}))
 	must(t, again.NetworkRemove(ctx, foreign.ID))
-	must(t, again.VolumeRemove(ctx, "others-volume", true))
+	must(t, again.VolumeRemove(ctx, others+"-volume", true))
 	if now := hostRules(t); !slices.Equal(now, rules) {
 		t.Errorf("the host's packet filter was\n%s\nand is\n%s", strings.Join(rules, "\n"), strings.Join(now, "\n"))
 	}
@@ -97,22 +102,56 @@ func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
 	cmd.Wait()
 	far := self()
 	far.machine, far.process = "elsewhere", "1-1"
-	for run, who := range map[string]controller{"testdead": dead, "testfar": far} {
+	orphan, away := "testdead"+suffix(), "testfar"+suffix()
+	for run, who := range map[string]controller{orphan: dead, away: far} {
 		marks := map[string]string{labelRun: run, labelController: who.String()}
 		_, err := c.engine.VolumeCreate(ctx, volume.CreateOptions{Name: "assize-" + run, Labels: marks})
 		must(t, err)
 		_, err = c.engine.NetworkCreate(ctx, "assize-"+run, dockernet.CreateOptions{Driver: "bridge", Labels: marks})
 		must(t, err)
 	}
-	defer removeRun(ctx, c.engine, "testfar")
-	mine := func(r labelledRun) bool { return strings.HasPrefix(r.name, "test") || r.name == c.run }
-	swept, err := sweep(ctx, c.engine, func(r labelledRun) bool { return mine(r) && abandoned(r) })
+	defer removeRun(context.WithoutCancel(ctx), c.engine, orphan)
+	defer removeRun(context.WithoutCancel(ctx), c.engine, away)
+	mine := func(r labelledRun) bool { return slices.Contains([]string{orphan, away, c.run}, r.name) }
+	swept, err := sweep(ctx, c.engine, func(r labelledRun) bool { return mine(r) && abandoned(c.engine)(r) })
 	must(t, err)
-	if !slices.Contains(swept.Volumes, "assize-testdead") || !slices.Contains(swept.Networks, "assize-testdead") {
-		t.Errorf("swept %+v, want all of testdead", swept)
+	if !slices.Contains(swept.Volumes, "assize-"+orphan) || !slices.Contains(swept.Networks, "assize-"+orphan) {
+		t.Errorf("swept %+v, want all of %s", swept, orphan)
 	}
-	if !slices.Contains(swept.Living, "testfar") || !slices.Contains(swept.Living, c.run) || strings.Contains(strings.Join(swept.Volumes, " "), "testfar") {
+	if !slices.Contains(swept.Living, away) || !slices.Contains(swept.Living, c.run) || strings.Contains(strings.Join(swept.Volumes, " "), away) {
 		t.Errorf("swept %+v, want neither another machine's run nor our own", swept)
 	}
 	status(t, c, "n1")
+}
+
+// TestImageInUseIsLeft, also where the container that uses it is down.
+func TestImageInUseIsLeft(t *testing.T) {
+	c := town(t, 1, nil)
+	ctx := t.Context()
+	name := "assize-test:" + suffix()
+	p, err := c.place("n1")
+	must(t, err)
+	made, err := c.engine.ContainerCommit(ctx, p.id, container.CommitOptions{Reference: name})
+	must(t, err)
+	user, err := c.engine.ContainerCreate(ctx, &container.Config{Image: name, Cmd: []string{"nothing"}}, nil, nil, nil, "")
+	must(t, err)
+	t.Cleanup(func() {
+		own, _, err := connect(context.Background())
+		must(t, err)
+		defer own.Close()
+		must(t, gone(own.ContainerRemove(context.Background(), user.ID, container.RemoveOptions{Force: true})))
+		_, err = own.ImageRemove(context.Background(), name, image.RemoveOptions{Force: true})
+		must(t, gone(err))
+	})
+	i := image.Summary{ID: made.ID, RepoTags: []string{name}}
+	if removed, err := removeImage(ctx, c.engine, i); err != nil || len(removed) > 0 {
+		t.Errorf("removed %v, %v, want none", removed, err)
+	}
+	if _, err := c.engine.ImageInspect(ctx, name); err != nil {
+		t.Error(err)
+	}
+	must(t, c.engine.ContainerRemove(ctx, user.ID, container.RemoveOptions{}))
+	if removed, err := removeImage(ctx, c.engine, i); err != nil || !slices.Equal(removed, []string{name}) {
+		t.Errorf("removed %v, %v, want %s", removed, err, name)
+	}
 }

@@ -30,6 +30,7 @@ type fake struct {
 	down       map[string]bool
 	dials      map[string]int
 	violated   []string
+	lapsed     []string
 	answer     func(node string, t history.Txn) error // nil: as a true store would
 	lag        uint64                                 // how far the position that an answer carries is behind, every second answer
 	answers    int
@@ -106,6 +107,14 @@ func (f *fake) Violations() []string {
 	v := f.violated
 	f.violated = nil
 	return v
+}
+
+func (f *fake) Lapsed() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.lapsed
+	f.lapsed = nil
+	return l
 }
 
 type fakeClient struct {

@@ -164,7 +164,7 @@ func (r *run) whole() {
 	r.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info, Note: "all is mended: " + words})
 }
 
-// unmended has on record that what no single nemesis mends was not seen mended.
+// unmended has on record that what no single nemesis mends was not seen mended, or, for a lapse, that nobody had to mend it any more.
 func (r *run) unmended(name, what, probe string) {
 	r.Recorder.Record(history.Op{
 		Process: history.Nemesis, Kind: history.Info, Fault: &history.Fault{Name: name, What: what, Mended: true, Probe: probe},

@@ -108,6 +108,7 @@ func Run(ctx context.Context, s Setup) error {
 	r.states()
 	r.stop()
 	r.violations()
+	r.lapses()
 	r.enter(history.PhaseStop, "")
 	return r.Recorder.Err()
 }

@@ -290,3 +290,30 @@ func TestNothingToDoIsNoFault(t *testing.T) {
 		t.Errorf("fault events %q, %d notes, mended %d times; want none, 2, 3", got, said, mended)
 	}
 }
+
+// TestLapsesAreOnRecord: a fault that has ended by itself was not stood, whether that is known in the storm or only after the last words.
+func TestLapsesAreOnRecord(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		ops, _ := trial(t, plan(), func(f *fake, s *Setup) {
+			asked := false
+			f.answer = func(string, history.Txn) error {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				if !asked && f.mended == late {
+					asked, f.lapsed = true, append(f.lapsed, "n2 went on by itself")
+				}
+				return nil
+			}
+		})
+		var lapses []history.Fault
+		for _, op := range ops {
+			if op.Fault != nil {
+				lapses = append(lapses, *op.Fault)
+			}
+		}
+		want := []history.Fault{{Name: "lapse", What: "a fault did not last", Mended: true, Probe: "n2 went on by itself"}}
+		if !reflect.DeepEqual(lapses, want) {
+			t.Errorf("late %v: faults %+v, want %+v", late, lapses, want)
+		}
+	}
+}

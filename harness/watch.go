@@ -17,6 +17,7 @@ func (r *run) watch() {
 		v.most = 10 * pollEvery
 		for !r.isOver() {
 			r.violations()
+			r.lapses()
 			r.rescue(v.look(r.Cluster.Now()))
 			r.enrol()
 			r.tell()
@@ -47,6 +48,15 @@ func (r *run) violations() {
 	if w, able := r.Cluster.(cluster.Watcher); able {
 		for _, what := range w.Violations() {
 			r.violation(what)
+		}
+	}
+}
+
+// lapses records which faults did not last. They make the run inconclusive, as one does that did not take hold.
+func (r *run) lapses() {
+	if l, able := r.Cluster.(cluster.Lapser); able {
+		for _, what := range l.Lapsed() {
+			r.unmended("lapse", "a fault did not last", what)
 		}
 	}
 }

@@ -7,6 +7,7 @@
 //   - Faults expire. When the controller has been silent for the grace period the agent heals by itself: packets pass, clocks are mended, a
 //     stopped server goes on, a killed one is started again. Time in which the agent itself stood still is no silence.
 //   - An end of the server is told to a controller once, also to one that attaches later.
+//   - A controller that was silent and is there after all is told, before anything else that it asks for, that its faults have lapsed.
 //   - Nobody commands it from the network: it listens at a Unix socket in the node's directory, to which the engine's exec of Attach leads. Rubbish
 //     there ends the session, never the agent.
 //
@@ -36,9 +37,16 @@ type Config struct {
 	Output io.Writer     // the server's lines and our own
 }
 
-// Event is what a controller is told without having asked.
+// Event is what a controller is told without having asked. One of its fields is set.
 type Event struct {
-	Ended *End `json:"ended,omitempty"`
+	Ended *End   `json:"ended,omitempty"`
+	Lapse *Lapse `json:"lapse,omitempty"`
+}
+
+// Lapse of faults: the agent has healed by itself, and what the controller believes to be in force is so no more.
+type Lapse struct {
+	Count int    `json:"count"` // from 1; the agent's count begins anew with its container
+	What  string `json:"what"`  // of its controller's doing was undone by the last one
 }
 
 // End of one life of the server.

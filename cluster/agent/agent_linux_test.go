@@ -168,12 +168,12 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 	set := packets.Set{From: []packets.Peer{{Address: netip.MustParseAddr("10.0.0.2"), Ports: []uint16{7000}}}}
 	must(t, r.Packets(t.Context(), set))
 	w.until("feint: packets from [{10.0.0.2 [7000]}] to []")
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}))
 	must(t, r.Start(t.Context(), serving(w)))
 	for _, want := range []string{"packets from [{10.0.0.2", "clock wall 1h0m0s rate 0 strobe 0s"} {
 		w.until(want)
 	}
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: 2 * time.Hour, WallRate: 0.5, Strobe: time.Second}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: 2 * time.Hour, WallRate: 0.5, Strobe: time.Second}))
 	w.until("clock wall 2h0m0s rate 0.5 strobe 1s")
 	must(t, r.Kill(t.Context()))
 	must(t, r.Start(t.Context(), serving(w)))
@@ -186,7 +186,7 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 	if err := r.Packets(t.Context(), packets.Set{Shaped: []packets.Shaped{{Shape: cluster.Shape{Loss: 2}}}}); err == nil {
 		t.Error("nonsense was applied")
 	}
-	must(t, r.Skew(t.Context(), cluster.Skew{}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{}))
 	w.until("clock wall 0s rate 0 strobe 0s")
 	must(t, r.Packets(t.Context(), packets.Set{}))
 	w.until("packets from [] to []")
@@ -197,6 +197,51 @@ func TestActiveSetOutlivesTheServer(t *testing.T) {
 			t.Errorf("after healing: %s", line)
 		}
 	}
+}
+
+// A skew that a controller asks for again, since it has heard nothing of the first time, makes the clocks jump once.
+func TestSkewOfOneTurnIsSetOnce(t *testing.T) {
+	w := startWard(t, "-hold", "-grace", "1s")
+	r, _ := w.connect()
+	must(t, r.Start(t.Context(), serving(w)))
+	must(t, r.Skew(t.Context(), 2, cluster.Skew{Wall: 2 * time.Hour}))
+	must(t, r.Skew(t.Context(), 2, cluster.Skew{Wall: 2 * time.Hour}))
+	must(t, r.Skew(t.Context(), 1, cluster.Skew{Wall: time.Hour})) // it was overtaken
+	must(t, r.Skew(t.Context(), 3, cluster.Skew{Wall: 3 * time.Hour}))
+	w.until("clock wall 2h0m0s")
+	for line := ""; !strings.Contains(line, "clock wall 3h0m0s"); {
+		if line = next(t, w.lines, "the third skew"); strings.Contains(line, "clock wall 2h") || strings.Contains(line, "clock wall 1h") {
+			t.Errorf("once more: %s", line)
+		}
+	}
+	// What has been healed is set again.
+	must(t, r.Close())
+	w.until("agent: healed")
+	again, _ := w.connect()
+	must(t, again.Skew(t.Context(), 3, cluster.Skew{Wall: 3 * time.Hour}))
+	w.until("clock wall 3h0m0s")
+}
+
+// A server whose clocks could not be falsified must not run on with true ones, as if the next start had found nothing to do.
+func TestServerWithoutItsClocksIsNotLeftRunning(t *testing.T) {
+	w := startWard(t, "-hold")
+	r, ends := w.connect()
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}))
+	must(t, r.Write(t.Context(), "stubborn", nil))
+	for life := range uint64(2) {
+		if err := r.Start(t.Context(), serving(w)); err == nil || !strings.Contains(err.Error(), "cannot be gripped") {
+			t.Errorf("start: %v", err)
+		}
+		if s := stateOf(t, r); s.Running {
+			t.Errorf("state %+v", s)
+		}
+		if got, want := next(t, ends, "the end"), (End{Life: life + 1, Status: "signal: killed", Killed: true, Asked: true}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	must(t, os.Remove(filepath.Join(w.dir, "stubborn")))
+	must(t, r.Start(t.Context(), serving(w)))
+	w.until("clock wall 1h0m0s")
 }
 
 // The feint has lost n packets at its n-th count: 1, then 2 that a restart must not forget, and 3 after it.
@@ -218,112 +263,6 @@ func TestCountsOutliveTheServer(t *testing.T) {
 	count(2 + 3)
 	must(t, r.Packets(t.Context(), set))
 	count(4)
-}
-
-func TestSilenceHeals(t *testing.T) {
-	w := startWard(t, "-hold", "-grace", "300ms")
-	r, _ := w.connect()
-	must(t, r.Start(t.Context(), serving(w, "kept")))
-	must(t, r.Skew(t.Context(), cluster.Skew{WallRate: 1}))
-	must(t, r.Packets(t.Context(), packets.Set{To: []packets.Peer{{Address: netip.MustParseAddr("10.0.0.2")}}}))
-	must(t, r.Pause(t.Context()))
-	before := stateOf(t, r)
-	must(t, r.Close())
-	for _, want := range []string{"feint: packets pass", "clock wall 0s rate 0", "agent: healed: the controller has been silent for 300ms"} {
-		w.until(want)
-	}
-	again, _ := w.connect()
-	s := stateOf(t, again)
-	if s.Healed < before.Healed+1 || s.HealedAt.IsZero() || s.Paused || !s.Running || len(s.Packets.To) > 0 || s.Skew != (cluster.Skew{}) || s.Pid != before.Pid {
-		t.Errorf("state %+v", s)
-	}
-	w.order(again, "print awake")
-	w.until("awake")
-
-	// A server that is down is started again.
-	must(t, again.Kill(t.Context()))
-	must(t, again.Close())
-	w.untilBoth("serving [kept]", "agent: healed")
-	again, _ = w.connect()
-	must(t, again.Pause(t.Context())) // its commands act as ever
-	if s := stateOf(t, again); !s.Paused || s.Life != 2 {
-		t.Errorf("state %+v", s)
-	}
-}
-
-// While somebody is there nothing heals: not before the last of the sessions has gone, however long that is.
-func TestBeatsKeepFaults(t *testing.T) {
-	w := startWard(t, "-hold", "-grace", "2s")
-	r, _ := w.connect()
-	other, _ := w.connect()
-	must(t, r.Start(t.Context(), serving(w)))
-	must(t, r.Pause(t.Context()))
-	must(t, r.Close())
-	// Time passes by way of the probes: each waits for a silent target.
-	l := listenSilently(t)
-	_, err := other.Probe(t.Context(), []Target{{Address: l, Wait: 500 * time.Millisecond, Times: 10}})
-	must(t, err)
-	if s := stateOf(t, other); !s.Paused || s.Healed != 0 {
-		t.Errorf("it has healed under a controller that was there: %+v", s)
-	}
-}
-
-func TestVigil(t *testing.T) {
-	at := time.Now()
-	v := vigil{grace: 10 * time.Second, kept: true, last: at}
-	look := func(after time.Duration, want bool) {
-		t.Helper()
-		at = at.Add(after)
-		if got := v.look(at); got != want {
-			t.Errorf("silent for %v: due %v, want %v", v.silent, got, want)
-		}
-	}
-	look(5*time.Second, false)
-	look(4*time.Second, false)
-	look(time.Minute, false) // frozen
-	look(5*time.Second, false)
-	look(4*time.Second, false)
-	v.hear()
-	look(5*time.Second, false)
-	look(5*time.Second, true)
-	v.note(at, false)
-	look(5*time.Second, false)
-	look(5*time.Second, true)
-	v.note(at, true)
-	look(5*time.Second, false)
-	look(5*time.Second, false)
-	v.hear()
-	look(5*time.Second, false)
-	look(5*time.Second, true)
-	if n, _ := v.healings(); n != 1 {
-		t.Errorf("%d healings, want 1", n)
-	}
-}
-
-func TestStoppedAgentDoesNotHealAtItsAwakening(t *testing.T) {
-	w := startWard(t, "-hold", "-grace", "3s")
-	r, _ := w.connect()
-	must(t, r.Start(t.Context(), serving(w)))
-	must(t, r.Pause(t.Context()))
-	must(t, w.cmd.Process.Signal(syscall.SIGSTOP))
-	for late := time.Now().Add(patience); ; {
-		threads, err := tasks(w.cmd.Process.Pid)
-		if must(t, err); !slices.ContainsFunc(threads, func(p process) bool { return !p.stopped() }) {
-			break
-		}
-		if time.Now().After(late) {
-			t.Fatal("the agent does not stop")
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // longer than the grace
-	defer cancel()
-	if _, err := r.State(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("state of a stopped agent: %v", err)
-	}
-	must(t, w.cmd.Process.Signal(syscall.SIGCONT))
-	if s := stateOf(t, r); s.Healed != 0 || !s.Paused {
-		t.Errorf("state %+v", s)
-	}
 }
 
 func TestOrphansAreReaped(t *testing.T) {
@@ -416,7 +355,7 @@ func TestKilledAgentEndsTheSessionAndLeavesNoServer(t *testing.T) {
 	if r.Err() == nil {
 		t.Error("no reason")
 	}
-	for _, err := range []error{r.Pause(t.Context()), r.Skew(t.Context(), cluster.Skew{})} {
+	for _, err := range []error{r.Pause(t.Context()), r.Skew(t.Context(), 0, cluster.Skew{})} {
 		if err == nil {
 			t.Error("a call without an agent succeeded")
 		}

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -29,7 +31,8 @@ func Attach(ctx context.Context, dir string, in io.Reader, out io.Writer) error 
 		io.Copy(conn, in)
 		conn.CloseWrite()
 	}()
-	if _, err := io.Copy(out, conn); err != nil && ctx.Err() == nil {
+	// An agent that ends with a word of ours unread ends the session by a reset.
+	if _, err := io.Copy(out, conn); err != nil && ctx.Err() == nil && !errors.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("attached to the agent: %w", err)
 	}
 	return ctx.Err()

@@ -43,6 +43,7 @@ type faults struct {
 
 	clock clock // of the life that runs; nil: it is as the kernel has it
 	skew  cluster.Skew
+	turn  uint64        // of skew, as its controller counts; 0: none, or it has been healed
 	since time.Time     // of skew
 	stood time.Duration // how far ahead the wall clock was when skew was set
 }
@@ -209,6 +210,8 @@ func (f *faults) heal() error {
 	}
 	if err := f.skewClocks(cluster.Skew{}, 0, time.Time{}); err != nil {
 		errs = append(errs, fmt.Errorf("mend clocks: %w", err))
+	} else {
+		f.turn = 0
 	}
 	return errors.Join(errs...)
 }

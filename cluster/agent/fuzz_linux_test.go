@@ -23,7 +23,7 @@ func FuzzSession(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	a := newAgent(Config{Binary: "/nonexistent", Dir: f.TempDir(), Table: "x", Hold: true, Grace: time.Hour, Output: io.Discard}, pretence(io.Discard))
+	a := newAgent(Config{Binary: "/nonexistent", Dir: f.TempDir(), Table: "x", Hold: true, Grace: time.Hour, Output: io.Discard}, pretence(io.Discard, ""))
 	a.hub.ended(End{Life: 1, Status: "exit status 3"})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for line := range bytes.Lines(b) {

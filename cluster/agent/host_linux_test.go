@@ -60,7 +60,7 @@ func runAgent(args []string) int {
 			return 90
 		}
 	}
-	p := pretence(os.Stdout)
+	p := pretence(os.Stdout, c.Dir)
 	if *real {
 		p = kernel
 	}
@@ -88,6 +88,7 @@ type feint struct {
 	mu  sync.Mutex
 	w   io.Writer
 	set int
+	dir string // of the agent
 }
 
 func (f *feint) say(format string, args ...any) error {
@@ -123,14 +124,25 @@ func (c feintClock) Set(s cluster.Skew) error {
 
 func (c feintClock) Close() error { return c.say("feint: clock let go") }
 
-func pretence(w io.Writer) powers {
-	f := &feint{w: w}
+// stubborn clocks are those of an agent in whose directory somebody has said so.
+func (f *feint) stubborn() bool {
+	_, err := os.Stat(filepath.Join(f.dir, "stubborn"))
+	return f.dir != "" && err == nil
+}
+
+func pretence(w io.Writer, dir string) powers {
+	f := &feint{w: w, dir: dir}
 	return powers{
 		sweep:     func(table string) error { return f.say("feint: swept %s", table) },
 		open:      func(string) (filter, error) { return &feint{w: w}, nil },
 		abilities: func() packets.Abilities { return packets.Abilities{Means: "feints"} },
 		able:      func() error { return errors.New("feints only") },
-		attach:    func(pid int) (clock, error) { return feintClock{f, pid}, nil },
+		attach: func(pid int) (clock, error) {
+			if f.stubborn() {
+				return nil, errors.New("its clocks cannot be gripped")
+			}
+			return feintClock{f, pid}, nil
+		},
 		rebased: func(s cluster.Skew, elapsed time.Duration) cluster.Skew {
 			if s.Strobe == 0 {
 				s.Wall += time.Duration(float64(elapsed) * s.WallRate)
@@ -331,7 +343,11 @@ func (w *ward) connect() (*Remote, chan End) {
 	w.t.Helper()
 	ends := make(chan End, 100)
 	stream, _ := w.attach()
-	r := Connect(stream, func(e Event) { ends <- *e.Ended })
+	r := Connect(stream, func(e Event) {
+		if e.Ended != nil {
+			ends <- *e.Ended
+		}
+	})
 	w.t.Cleanup(func() { r.Close() })
 	return r, ends
 }

@@ -96,9 +96,9 @@ func TestRealClocksAreFalseThroughRestartsAndTrueAfterSilence(t *testing.T) {
 	}
 	must(t, r.Start(t.Context(), serving(w)))
 	ahead(r, 0)
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}))
 	ahead(r, 1)
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour, WallRate: 0.1}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour, WallRate: 0.1}))
 	ahead(r, 2)
 	for life := range lives(10) {
 		must(t, r.Kill(t.Context()))
@@ -110,7 +110,7 @@ func TestRealClocksAreFalseThroughRestartsAndTrueAfterSilence(t *testing.T) {
 		ahead(r, 2)
 	}
 	must(t, r.Pause(t.Context()))
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour})) // of a stopped one
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour})) // of a stopped one
 	if s := stateOf(t, r); !s.Paused || !s.Running {
 		t.Errorf("state %+v", s)
 	}
@@ -120,9 +120,9 @@ func TestRealClocksAreFalseThroughRestartsAndTrueAfterSilence(t *testing.T) {
 	w.until("agent: healed")
 	r, _ = w.connect()
 	ahead(r, 0)
-	must(t, r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}))
 	ahead(r, 1)
-	must(t, r.Skew(t.Context(), cluster.Skew{}))
+	must(t, r.Skew(t.Context(), 0, cluster.Skew{}))
 	ahead(r, 0)
 }
 
@@ -140,10 +140,10 @@ func TestServerThatDiesUnderTheTracerIsNoticed(t *testing.T) {
 		must(t, r.Start(t.Context(), serving(w)))
 		w.until("serving")
 		w.order(r, "exit")
-		r.Skew(t.Context(), cluster.Skew{Wall: time.Hour}) // it may come too late
+		r.Skew(t.Context(), 0, cluster.Skew{Wall: time.Hour}) // it may come too late
 		if got := next(t, ends, "the end"); got.Life != life || got.Killed || got.Asked {
 			t.Errorf("got %+v, want an end of life %d by itself", got, life)
 		}
-		must(t, r.Skew(t.Context(), cluster.Skew{}))
+		must(t, r.Skew(t.Context(), 0, cluster.Skew{}))
 	}
 }

@@ -34,12 +34,13 @@ type Remote struct {
 
 	told   func(Event)
 	events chan Event
+	lapses int // that have been told; only receive's
 }
 
 // Connect takes over the stream to an agent, Attach's input and output, which Close closes. It returns at once; an agent that is not there
 // shows at the first call. told (which may be nil) is called for one event at a time and may call the Remote: for each end of the
 // server since a controller was last told, then for each that follows. Where a session breaks while told is being called, the next one is told
-// the same again; the End's Life tells.
+// the same again; the End's Life tells. A Lapse, too, is told to each session once, with its first answer or the first that comes after it.
 func Connect(rw io.ReadWriteCloser, told func(Event)) *Remote {
 	r := &Remote{
 		rw: rw, out: make(chan []byte), done: make(chan struct{}), waiting: map[uint64]chan answer{},
@@ -90,9 +91,10 @@ func (r *Remote) Counts(ctx context.Context) ([]packets.Count, error) {
 }
 
 // Skew falsifies the server's clocks, and those of its next lives; the zero Skew mends them. A server that is down has its clocks
-// falsified when it starts.
-func (r *Remote) Skew(ctx context.Context, s cluster.Skew) error {
-	_, err := r.call(ctx, request{Do: doSkew, Skew: &s})
+// falsified when it starts. turn, if it is not 0, makes it safe to ask again for what may have been done: a turn that is not above that of the skew in
+// force changes nothing.
+func (r *Remote) Skew(ctx context.Context, turn uint64, s cluster.Skew) error {
+	_, err := r.call(ctx, request{Do: doSkew, Skew: &s, Turn: turn})
 	return err
 }
 
@@ -221,12 +223,15 @@ func (r *Remote) receive() {
 			r.fail(fmt.Errorf("the agent says %.200q: %w", lines.Bytes(), err))
 			return
 		}
+		if a.Lapse != nil && a.Lapse.Count > r.lapses {
+			r.lapses = a.Lapse.Count
+			if !r.happened(Event{Lapse: a.Lapse}) {
+				return
+			}
+		}
 		switch {
 		case a.Event != nil:
-			select {
-			case r.events <- *a.Event:
-			default: // an agent never has as many untold
-				r.fail(errors.New("the agent tells more than can have happened"))
+			if !r.happened(*a.Event) {
 				return
 			}
 		case a.ID == 0:
@@ -247,6 +252,17 @@ func (r *Remote) receive() {
 		err = io.EOF
 	}
 	r.fail(fmt.Errorf("the agent has gone: %w", err))
+}
+
+// happened hands an event to tell; false where there are more than an agent ever has untold.
+func (r *Remote) happened(e Event) bool {
+	select {
+	case r.events <- e:
+		return true
+	default:
+		r.fail(errors.New("the agent tells more than can have happened"))
+		return false
+	}
 }
 
 // tell passes events on, also those that had come when the session broke.

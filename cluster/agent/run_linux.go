@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"assize/cluster"
 	"assize/cluster/packets"
 )
 
@@ -34,6 +36,7 @@ type agent struct {
 	voice     *voice
 	abilities func() packets.Abilities
 	over      chan struct{} // the server has ended by itself, and the agent is to end with it
+	lapse     atomic.Pointer[Lapse]
 
 	turn    sync.Mutex // held through each change, one at a time
 	faults  faults
@@ -202,6 +205,8 @@ func (a *agent) obey(q request) (got answer) {
 		default:
 			err = fmt.Errorf("it cannot %.40q", q.Do)
 		}
+		// What has waited for its turn behind a slow order may be done after its controller has died, even after a healing: it expires, too.
+		a.vigil.hear()
 		return err
 	})
 	if err != nil {
@@ -229,8 +234,8 @@ func (a *agent) start(args []string) error {
 		}
 	}
 	if err := a.faults.inherit(l.pid, time.Now()); err != nil {
-		a.server.reap()
-		return fmt.Errorf("the started server's clocks: %w", err)
+		// With true clocks it is not what was asked for, and the next start would find that it runs.
+		return errors.Join(fmt.Errorf("the started server's clocks: %w", err), a.server.kill())
 	}
 	return nil
 }
@@ -281,11 +286,16 @@ func (a *agent) skew(q request) error {
 	if q.Skew == nil {
 		return errors.New("no skew")
 	}
-	err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now())
-	if err != nil {
-		a.server.reap() // the tracer may have seen an end that we have to see, too
+	// Its jumps are added to where the clocks stand: an order that was thought lost must not be carried out once more.
+	if q.Turn != 0 && q.Turn <= a.faults.turn {
+		return nil
 	}
-	return err
+	if err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now()); err != nil {
+		a.server.reap() // the server's end may be why, and is to be known when we answer
+		return err
+	}
+	a.faults.turn = max(a.faults.turn, q.Turn)
+	return nil
 }
 
 func (a *agent) state() *State {
@@ -353,6 +363,7 @@ func (a *agent) expire() error {
 	if !a.vigil.still() {
 		return nil
 	}
+	before := a.inForce()
 	err := a.heal()
 	switch {
 	case a.pid() != 0:
@@ -360,11 +371,43 @@ func (a *agent) expire() error {
 	case a.started:
 		err = errors.Join(err, a.start(a.args))
 	}
+	a.lapsed(before)
 	a.vigil.note(time.Now(), err == nil)
 	if err == nil {
 		a.voice.say("healed: the controller has been silent for %v", a.config.Grace)
 	}
 	return err
+}
+
+// inForce is what a healing undoes, in words for when it has.
+func (a *agent) inForce() (what []string) {
+	if !untouched(a.faults.set) {
+		what = append(what, "packets pass again")
+	}
+	if a.faults.skew != (cluster.Skew{}) {
+		what = append(what, "clocks are true again")
+	}
+	switch l := a.server.running(); {
+	case l == nil && a.started:
+		what = append(what, "the server has been started")
+	case l != nil && a.server.isPaused(l):
+		what = append(what, "the server goes on")
+	}
+	return what
+}
+
+// lapsed takes note of what was in force before and is so no more. A healing that found nothing to heal has misled nobody.
+func (a *agent) lapsed(before []string) {
+	still := a.inForce()
+	undone := slices.DeleteFunc(before, func(what string) bool { return slices.Contains(still, what) })
+	if len(undone) == 0 {
+		return
+	}
+	count := 1
+	if last := a.lapse.Load(); last != nil {
+		count += last.Count
+	}
+	a.lapse.Store(&Lapse{Count: count, What: strings.Join(undone, ", ")})
 }
 
 // heal packets and clocks.

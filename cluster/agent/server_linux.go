@@ -63,7 +63,7 @@ func (s *server) start(args []string) (*life, error) {
 		return nil, err
 	}
 	defer stdout.Close()
-	// Not os/exec: its Wait takes the stops of a traced child, which the skewing of clocks makes of ours, for its end.
+	// Not os/exec: the reaper would be faster than its Wait, and take the status.
 	pid, err := syscall.ForkExec(s.binary, append([]string{s.binary}, args...), &syscall.ProcAttr{
 		Env:   os.Environ(),
 		Files: []uintptr{in.Fd(), stdout.Fd(), stdout.Fd()},
@@ -95,6 +95,12 @@ func (s *server) running() *life {
 	return s.life
 }
 
+func (s *server) isPaused(l *life) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.paused
+}
+
 // reapAll takes leave of whatever has ended, until ctx is done: as the first process of a container we inherit all orphans.
 func (s *server) reapAll(ctx context.Context) {
 	children := make(chan os.Signal, 1)
@@ -115,8 +121,8 @@ func (s *server) reapAll(ctx context.Context) {
 	}
 }
 
-// reap looks for zombies before it waits for them. To wait for anybody would take the stops of a traced server away from its tracer, another
-// thread of ours.
+// reap looks for zombies before it waits for them: the server's process group is to be killed while the zombie still keeps the group's number from being
+// anybody else's. Tracers are processes of their own, and the kernel shows a traced server's death to its tracer and then to us.
 func (s *server) reap() error {
 	all, err := processes()
 	if err != nil {
@@ -141,10 +147,6 @@ func (s *server) reap() error {
 			s.finish(l, End{Status: statusWords(w), Killed: w.Signaled() && w.Signal() == syscall.SIGKILL}, exitCode(w))
 			l = nil
 		}
-	}
-	// A tracer that waits for a thread of a server that dies just then is told of the death in our stead.
-	if l != nil && syscall.Kill(l.pid, 0) == syscall.ESRCH {
-		s.finish(l, End{Status: "an end that nobody saw"}, 1)
 	}
 	return nil
 }

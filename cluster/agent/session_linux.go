@@ -123,7 +123,7 @@ func (s *session) take(ctx context.Context, q request, orders chan<- request) {
 
 // say something; a session that does not listen ends.
 func (s *session) say(id uint64, a answer) {
-	a.ID = id
+	a.ID, a.Lapse = id, s.agent.lapse.Load()
 	line, err := encode(a)
 	if err != nil {
 		line, _ = encode(answer{ID: id, Error: err.Error()})

@@ -47,6 +47,7 @@ type request struct {
 	Args    []string      `json:"args,omitempty"`
 	Packets *packets.Set  `json:"packets,omitempty"`
 	Skew    *cluster.Skew `json:"skew,omitempty"`
+	Turn    uint64        `json:"turn,omitempty"` // of the skew
 	Name    string        `json:"name,omitempty"`
 	Content []byte        `json:"content,omitempty"`
 	Targets []Target      `json:"targets,omitempty"`
@@ -62,6 +63,7 @@ type answer struct {
 	Trips  [][]time.Duration `json:"trips,omitempty"`
 	State  *State            `json:"state,omitempty"`
 	Event  *Event            `json:"event,omitempty"`
+	Lapse  *Lapse            `json:"lapse,omitempty"` // the last one, in all that is said since: a controller learns of it with the first word that it hears again
 }
 
 // encode makes one line of a word.

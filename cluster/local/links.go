@@ -108,12 +108,14 @@ func (c *Cluster) PeerAddress(from, to *fleet.Node) string {
 	return peer
 }
 
-// Alone leaves the kept nodes with each other.
-func (c *Cluster) Alone(ctx context.Context, _ []*fleet.Node, cut []cluster.Link) error {
+// Alone leaves the kept nodes with each other, their clocks set right.
+func (c *Cluster) Alone(ctx context.Context, kept []*fleet.Node, cut []cluster.Link) error {
+	err := fleet.Each(kept, func(n *fleet.Node) error { return n.Place.(*place).unskew() })
 	if c.config.Direct {
-		return nil
+		return err
 	}
-	return errors.Join(c.Shape(ctx, nil, cluster.Shape{}), c.Cut(ctx, cut))
+	// In this order, for what a shape holds is let go with it.
+	return errors.Join(err, c.Cut(ctx, cut), c.Shape(ctx, nil, cluster.Shape{}))
 }
 
 func (c *Cluster) allRelays() []*relay {
@@ -213,6 +215,9 @@ func (r *relay) patience(able bool) time.Duration {
 		return silence
 	}
 	wait := patience + s.Delay + s.Jitter
+	if s.Loss > 0 {
+		wait += mostStall
+	}
 	if s.Rate > 0 {
 		wait += backlog
 	}

@@ -108,7 +108,8 @@ func TestDueTimesOfALimitedRate(t *testing.T) {
 	now := time.Now()
 	for i := range 5 {
 		// Two connections share the link: neither waits for what is due to the other, but the link has one rate.
-		due, wait := r.due(time.Time{}, 500)
+		held, pause := r.due(term{}, 500)
+		due, wait := held.at, time.Until(pause.at)
 		sent := time.Duration(i+1) * 500 * time.Millisecond
 		if due.Before(now.Add(sent)) {
 			t.Errorf("piece %d is due after %v, want no less than %v", i, due.Sub(now), sent)

@@ -20,6 +20,7 @@ import (
 
 	"assize/cluster"
 	"assize/cluster/fleet"
+	"assize/cluster/skew"
 )
 
 // Config of a cluster.
@@ -79,7 +80,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	config.Dir = dir
-	c := &Cluster{config: config, spawner: newSpawner(), lackSkew: ableToSkew()}
+	c := &Cluster{config: config, spawner: newSpawner(), lackSkew: skew.Able()}
 	c.Cluster, err = fleet.New(ctx, fleet.Config{
 		System: config.System, Dir: dir, Nodes: config.Nodes, Seed: config.Seed, Settings: config.Settings,
 	}, c)

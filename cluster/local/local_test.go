@@ -138,6 +138,25 @@ func TestNodeWhosePortIsTakenGetsAnother(t *testing.T) {
 	}
 }
 
+// A node that leaves while it is about to be started is not: nobody would end it any more.
+func TestNodeThatLeavesIsNotStarted(t *testing.T) {
+	c, _ := newTown(t, 2)
+	if err := c.Kill(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := c.place("n1")
+	life, err := n.Ignite(t.Context(), func() []string {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		dir, peer, client := n.Listen()
+		return n.of.config.System.Args(cluster.Node{ID: 1, Dir: dir, Peer: peer, Client: client})
+	})
+	if life != nil || err == nil {
+		t.Errorf("a node that has left was started: %v", err)
+	}
+}
+
 func TestNodeThatCannotStartIsAnError(t *testing.T) {
 	w := &town{}
 	system := w.system()

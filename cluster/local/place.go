@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"assize/cluster"
 	"assize/cluster/fleet"
@@ -34,8 +33,7 @@ type place struct {
 	paused  bool
 	closed  bool        // it will not be started again
 	clock   *skew.Clock // of the process; nil: nobody has touched it
-	lies    cluster.Skew
-	since   time.Time // of lies
+	lies    lies
 }
 
 // Make prepares a node's directory and takes ports for it.
@@ -138,20 +136,16 @@ func replace(path string, b []byte) error {
 // Ignite starts the process; nil if there is one already.
 func (p *place) Ignite(_ context.Context, args func() []string) (fleet.Life, error) {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, errors.New("it has left")
-	}
-	if p.process != nil && p.process.running() {
-		p.mu.Unlock()
-		return nil, nil
-	}
+	start, err := p.startable()
 	p.mu.Unlock()
+	if !start {
+		return nil, err
+	}
 	words := args() // asks for the addresses
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.process != nil && p.process.running() {
-		return nil, nil
+	if start, err = p.startable(); !start { // somebody may have been faster, and the node may have left meanwhile
+		return nil, err
 	}
 	p.release()
 	life, err := launch(p.of.spawner, p.of.config.Binary, words, p.node.Log, func(end string) {
@@ -173,6 +167,14 @@ func (p *place) Ignite(_ context.Context, args func() []string) (fleet.Life, err
 		p.keep()
 	}()
 	return life, nil
+}
+
+// startable tells whether a process is to be started. Under mu.
+func (p *place) startable() (bool, error) {
+	if p.closed {
+		return false, errors.New("it has left")
+	}
+	return p.process == nil || !p.process.running(), nil
 }
 
 // taken tells whether the last life ended because somebody else had the port.
@@ -218,8 +220,9 @@ func (p *place) Close() error {
 	return p.Kill(context.Background())
 }
 
-// Pause stops a node's process with SIGSTOP and returns when it has stopped.
-func (c *Cluster) Pause(_ context.Context, name string) error {
+// Pause stops a node's process with SIGSTOP and returns when it has stopped. Where an error tells that it was not seen to, it may have stopped, or may
+// yet, until Resume.
+func (c *Cluster) Pause(ctx context.Context, name string) error {
 	p, err := c.place(name)
 	if err != nil {
 		return err
@@ -229,27 +232,29 @@ func (c *Cluster) Pause(_ context.Context, name string) error {
 	if p.process == nil || !p.process.running() {
 		return fmt.Errorf("pause %s: it is down: %w", name, cluster.ErrRefused)
 	}
-	if err := p.process.pause(); err != nil {
+	p.paused = true
+	if err := p.process.pause(ctx); err != nil {
 		return fmt.Errorf("pause %s: %w", name, err)
 	}
-	p.paused = true
 	p.node.Log.Line("harness: paused")
 	return nil
 }
 
-// Resume lets the process go on where it was stopped.
+// Resume lets the process go on where it was stopped, by whomever.
 func (p *place) Resume(context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.paused || !p.process.running() {
+	if p.process == nil || !p.process.running() {
 		p.paused = false
 		return nil
 	}
-	if err := p.process.resume(); err != nil && p.process.running() {
+	if err := p.process.resume(); err != nil && !p.ending() {
 		return err
 	}
+	if p.paused {
+		p.node.Log.Line("harness: resumed")
+	}
 	p.paused = false
-	p.node.Log.Line("harness: resumed")
 	return nil
 }
 

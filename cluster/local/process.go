@@ -84,7 +84,7 @@ func launch(s *spawner, binary string, args []string, j *fleet.Journal, told fun
 func (p *process) watch(out *os.File, j *fleet.Journal, told func(string)) {
 	j.Copy(out)
 	out.Close()
-	err := p.wait()
+	err := p.cmd.Wait()
 	end := "exit status 0"
 	if err != nil {
 		end = err.Error()

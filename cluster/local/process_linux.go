@@ -2,16 +2,18 @@ package local
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"assize/cluster/skew"
 )
+
+// stopBound: a thread stops when its last system call, perhaps an fsync, returns.
+const stopBound = exitBound
 
 // attributes: the kernel kills the node when we die, and a Ctrl-C on the terminal reaches us only.
 func attributes() *syscall.SysProcAttr {
@@ -20,41 +22,46 @@ func attributes() *syscall.SysProcAttr {
 
 // killed tells whether SIGKILL ended the process.
 func killed(s *os.ProcessState) bool {
-	if s == nil {
-		return true // a tracer has seen it, which only ever sees its death in the midst of a fault
-	}
 	w, ok := s.Sys().(syscall.WaitStatus)
 	return ok && w.Signaled() && w.Signal() == syscall.SIGKILL
 }
 
 // pause stops the process and returns when all of it has stopped.
-func (p *process) pause() error {
+func (p *process) pause(ctx context.Context) error {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	return p.await(true)
+	return p.await(ctx, true)
 }
 
 func (p *process) resume() error {
 	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	return p.await(false)
+	return p.await(context.Background(), false)
 }
 
-// await the process's state, as the kernel tells it.
-func (p *process) await(stopped bool) error {
+// await until all threads have stopped, or none is, as the kernel tells it. It has been seen twice in a row: of a thread that was just being started
+// at the first look the second one tells.
+func (p *process) await(ctx context.Context, stopped bool) error {
 	pid := p.cmd.Process.Pid
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
-		state, err := stateOf(pid)
+	end := time.Now().Add(stopBound)
+	for seen := 0; ; time.Sleep(time.Millisecond) {
+		states, err := statesOf(pid)
 		if err != nil {
 			return err
 		}
-		if (state == 'T') == stopped {
+		reached := !slices.Contains(states, 'T')
+		if stopped {
+			reached = !slices.ContainsFunc(states, func(s byte) bool { return s != 'T' })
+		}
+		if !reached {
+			seen = 0
+		} else if seen++; seen == 2 {
 			return nil
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("process %d is in state %c, want stopped: %v", pid, state, stopped)
+		if err := ctx.Err(); err != nil || time.Now().After(end) {
+			return errors.Join(fmt.Errorf("the threads of process %d are in the states %s, want stopped: %v", pid, states, stopped), err)
 		}
 	}
 }
@@ -69,46 +76,35 @@ func (p *process) ended() bool {
 	return err != nil || bytes.HasPrefix(pages, []byte("0 "))
 }
 
-// stateOf reads the field behind the command's name, which may itself hold spaces and brackets.
-func stateOf(pid int) (byte, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// stateOf the process's first thread.
+func stateOf(pid int) (byte, error) { return state(fmt.Sprintf("/proc/%d/stat", pid)) }
+
+// statesOf all threads that have not ended.
+func statesOf(pid int) (states []byte, err error) {
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		if s, err := state(path); err == nil && s != 'Z' && s != 'X' {
+			states = append(states, s)
+		}
+	}
+	if len(states) == 0 {
+		return nil, fmt.Errorf("process %d has ended", pid)
+	}
+	return states, nil
+}
+
+// state is the field behind the command's name, which may itself hold spaces and brackets.
+func state(path string) (byte, error) {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
 	at := bytes.LastIndexByte(b, ')') + 2
 	if at < 2 || at >= len(b) {
-		return 0, fmt.Errorf("process %d: cannot read its state", pid)
+		return 0, fmt.Errorf("%s: no state in it", path)
 	}
 	return b[at], nil
-}
-
-// wait for the end of the process. Only when the kernel says that it has ended is it waited for: earlier that would take the stops of a traced child, which
-// the skewing of clocks makes of ours, for its end, and take them from the tracer, another thread of ours.
-func (p *process) wait() error {
-	fd, err := unix.PidfdOpen(p.cmd.Process.Pid, 0)
-	if err != nil {
-		return p.cmd.Wait() // an old kernel, see ableToSkew, or it has ended already
-	}
-	defer unix.Close(fd)
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	err = p.cmd.Wait()
-	if errors.Is(err, unix.ECHILD) {
-		return errors.New("signal: killed, as a tracer has seen") // the thread that traced it was told in our stead
-	}
-	return err
-}
-
-// ableToSkew tells why clocks cannot be falsified here.
-func ableToSkew() error {
-	fd, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
-		return fmt.Errorf("this kernel has no descriptors of processes: %w", err)
-	}
-	unix.Close(fd)
-	return skew.Able()
 }

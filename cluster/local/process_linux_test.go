@@ -8,9 +8,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"assize/cluster"
 )
@@ -64,6 +72,65 @@ func TestPausedNodeHangsAndGoesOn(t *testing.T) {
 	}
 	if v := c.Violations(); len(v) > 0 {
 		t.Errorf("violations %q", v)
+	}
+}
+
+func init() { further["stick"] = stick }
+
+// stick has a thread wait in the kernel for the end of the child that it returns; of all signals only SIGKILL ends that.
+func stick() int {
+	debug.SetGCPercent(-1) // which would wait for that thread
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2)
+	var child atomic.Int32 // the kernel's to write, in the parent before that begins to wait
+	go func() {
+		runtime.LockOSThread()
+		id, _, _ := syscall.RawSyscall(syscall.SYS_CLONE, unix.CLONE_VFORK|unix.CLONE_PARENT_SETTID|uintptr(syscall.SIGCHLD), 0, uintptr(unsafe.Pointer(&child)))
+		if id != 0 {
+			return
+		}
+		syscall.RawSyscall(syscall.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0)
+		for {
+			syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+		}
+	}()
+	for child.Load() == 0 {
+		runtime.Gosched()
+	}
+	return int(child.Load())
+}
+
+// A process has stopped when its last thread has, and one that was not seen to goes on when it is resumed.
+func TestPauseThatIsNotSeenIsTakenBack(t *testing.T) {
+	c, _ := newTown(t, 1)
+	pid := heard(t, c, "n1").Pid
+	address, _ := c.Address("n1")
+	var answer string
+	if err := ask(t.Context(), address, "stick", &answer); err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := c.Pause(ctx, "n1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("pause of a process with a thread that does not stop: %v", err)
+	}
+	if n, _ := c.place("n1"); n.Answering() {
+		t.Error("it is believed to answer")
+	}
+	if err := c.Resume(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := heard(t, c, "n1").Pid; got != pid {
+		t.Errorf("process %d, want the same as before, %d", got, pid)
+	}
+	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pause(t.Context(), "n1"); err != nil {
+		t.Errorf("pause of a process of which all threads stop: %v", err)
 	}
 }
 

@@ -3,7 +3,7 @@
 package local
 
 import (
-	"errors"
+	"context"
 	"os"
 	"syscall"
 )
@@ -19,11 +19,7 @@ func killed(s *os.ProcessState) bool {
 	return ok && w.Signaled() && w.Signal() == syscall.SIGKILL
 }
 
-func (p *process) pause() error  { return p.cmd.Process.Signal(syscall.SIGSTOP) }
-func (p *process) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
-
-func (p *process) wait() error { return p.cmd.Wait() }
+func (p *process) pause(context.Context) error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) resume() error               { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (p *process) ended() bool { return false }
-
-func ableToSkew() error { return errors.New("clocks can be falsified on Linux only") }

@@ -19,6 +19,7 @@ const (
 	// retransmit is how long TCP waits before it sends again what was lost; twice as long after each further loss.
 	retransmit     = 200 * time.Millisecond
 	mostRetransmit = 5
+	mostStall      = retransmit * (1<<mostRetransmit - 1)
 	// leastPiece and mostPace: a link of limited rate forwards pieces that take no longer than mostPace, or of leastPiece where that is more.
 	leastPiece = 256
 	mostPace   = 50 * time.Millisecond
@@ -44,9 +45,10 @@ type relay struct {
 	cut    bool
 	open   chan struct{} // closed while the link is not cut
 	shape  cluster.Shape
-	free   time.Time // when a link of limited rate has sent all that it was given
-	held   uint64    // pieces that the shape has delayed
-	lost   uint64    // and stalled as lost
+	eased  chan struct{} // closed when the link is not shaped any more; nil: it is not
+	free   time.Time     // when a link of limited rate has sent all that it was given
+	held   uint64        // pieces that the shape has delayed
+	lost   uint64        // and stalled as lost
 	random *rand.Rand
 	pipes  []*pipe
 	closed bool
@@ -136,7 +138,8 @@ func (r *relay) dismiss(p *pipe) {
 
 var past = time.Unix(1, 0)
 
-// set cuts or heals. After a cut has been set nothing more reaches the target: the deadline ends a write that is under way.
+// set cuts or heals. After a cut has been set nothing more is sent: the deadline ends a write that is under way. What our kernel had taken before
+// that is on the wire: the target gets it, when it reads.
 func (r *relay) set(cut bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,10 +168,18 @@ func (r *relay) state() (cut bool, s cluster.Shape) {
 	return r.cut, r.shape
 }
 
+// setShape lets go of all that is held, in order, where the link is to be free.
 func (r *relay) setShape(s cluster.Shape) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.shape, r.free, r.held, r.lost = s, time.Time{}, 0, 0
+	switch shaped := s != (cluster.Shape{}); {
+	case shaped && r.eased == nil:
+		r.eased = make(chan struct{})
+	case !shaped && r.eased != nil:
+		close(r.eased)
+		r.eased = nil
+	}
 }
 
 // doings are what the shape has done since it was set.
@@ -178,17 +189,23 @@ func (r *relay) doings() (held, lost uint64) {
 	return r.held, r.lost
 }
 
-// due is when a chunk of that size read now may arrive, never before the one ahead of it; zero: at once. wait is how long its sender has to
-// wait before the next one is taken.
-func (r *relay) due(last time.Time, size int) (at time.Time, wait time.Duration) {
+// term of what is held: until then, or until the link is free.
+type term struct {
+	at    time.Time
+	eased <-chan struct{} // nil: it is free
+}
+
+// due is until when a chunk of that size read now is held, never shorter than the one ahead of it. pause is how long its sender has to wait before
+// the next one is taken.
+func (r *relay) due(last term, size int) (held, pause term) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.shape
 	if s == (cluster.Shape{}) {
-		return last, 0
+		return term{}, term{} // what is ahead of it has been let go
 	}
 	now := time.Now()
-	at = now
+	at, wait := now, time.Duration(0)
 	if s.Rate > 0 {
 		if r.free.Before(now) {
 			r.free = now
@@ -212,10 +229,10 @@ func (r *relay) due(last time.Time, size int) (at time.Time, wait time.Duration)
 		at = at.Add(stall)
 		stall *= 2
 	}
-	if at.Before(last) {
-		return last, wait
+	if last.eased == r.eased && at.Before(last.at) {
+		at = last.at
 	}
-	return at, wait
+	return term{at, r.eased}, term{now.Add(wait), r.eased}
 }
 
 // piece is how much is forwarded at once.
@@ -270,7 +287,7 @@ type pipe struct {
 
 type chunk struct {
 	bytes []byte
-	due   time.Time
+	held  term
 }
 
 func (p *pipe) stop() { p.once.Do(func() { close(p.gone) }) }
@@ -301,7 +318,7 @@ func (p *pipe) run() {
 				p.pass() // the sender's closing is news too
 				return
 			}
-			if !p.await(c.due) || p.write(c.bytes) != nil {
+			if !p.await(c.held) || p.write(c.bytes) != nil {
 				return
 			}
 		case <-p.gone:
@@ -355,7 +372,7 @@ func (p *pipe) refuse() {
 
 func (p *pipe) read(queue chan<- chunk) {
 	defer close(queue)
-	var last time.Time
+	var held, pause term
 	for {
 		b := make([]byte, chunkBytes)
 		n, err := p.from.Read(b)
@@ -363,16 +380,15 @@ func (p *pipe) read(queue chan<- chunk) {
 			// Only now, since the link may have been shaped while the sender was silent.
 			piece := rest[:min(len(rest), p.relay.piece())]
 			rest = rest[len(piece):]
-			due, wait := p.relay.due(last, len(piece))
-			last = due
+			held, pause = p.relay.due(held, len(piece))
 			select {
-			case queue <- chunk{bytes: piece, due: due}:
+			case queue <- chunk{piece, held}:
 			case <-p.gone:
 				return
 			case <-p.relay.done:
 				return
 			}
-			if wait > 0 && !p.await(time.Now().Add(wait)) {
+			if !p.await(pause) {
 				return
 			}
 		}
@@ -394,12 +410,12 @@ func (p *pipe) watch() {
 	p.stop()
 }
 
-// await the time when a chunk is due.
-func (p *pipe) await(due time.Time) bool {
-	if due.IsZero() {
+// await the end of a term. False: the pipe must end.
+func (p *pipe) await(held term) bool {
+	if held.eased == nil {
 		return true
 	}
-	d := time.Until(due)
+	d := time.Until(held.at)
 	if d <= 0 {
 		return true
 	}
@@ -407,6 +423,8 @@ func (p *pipe) await(due time.Time) bool {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
+	case <-held.eased:
 		return true
 	case <-p.gone:
 		return false

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -218,29 +219,66 @@ func TestShapedLinkKeepsOrder(t *testing.T) {
 
 func TestDueTimes(t *testing.T) {
 	r := &relay{random: rand.New(rand.NewPCG(1, 2))}
-	if due, _ := r.due(time.Time{}, 1); !due.IsZero() {
-		t.Errorf("an unshaped link delays until %v", due)
+	if held, pause := r.due(term{}, 1); held != (term{}) || pause != (term{}) {
+		t.Errorf("an unshaped link holds until %v", held.at)
 	}
 	r.setShape(cluster.Shape{Delay: time.Hour, Jitter: time.Minute, Loss: 0.5})
-	var last time.Time
+	var last term
 	least, most := time.Duration(1<<62), time.Duration(0)
 	for range 1000 {
 		now := time.Now()
-		fresh, _ := r.due(time.Time{}, 1)
-		least, most = min(least, fresh.Sub(now)), max(most, fresh.Sub(now))
-		due, _ := r.due(last, 1)
-		if due.Before(last) {
-			t.Fatalf("due %v, before %v of the one ahead", due, last)
+		fresh, _ := r.due(term{}, 1)
+		least, most = min(least, fresh.at.Sub(now)), max(most, fresh.at.Sub(now))
+		held, _ := r.due(last, 1)
+		if held.at.Before(last.at) {
+			t.Fatalf("held until %v, before %v of the one ahead", held.at, last.at)
 		}
-		last = due
+		last = held
 	}
-	if least < time.Hour || most < time.Hour+retransmit*(1<<mostRetransmit-1) {
+	if least < time.Hour || most < time.Hour+mostStall {
 		t.Errorf("delays from %v to %v: want no less than the delay and, with so much loss, all retransmissions at some time", least, most)
 	}
-	// A link that has been healed still delivers in order.
+	// What a link that has been healed since held is not ahead any more.
 	r.setShape(cluster.Shape{})
-	if due, _ := r.due(last, 1); due != last {
-		t.Errorf("due %v, want %v as the one ahead", due, last)
+	r.setShape(cluster.Shape{Delay: time.Minute})
+	if held, _ := r.due(last, 1); time.Until(held.at) > time.Minute {
+		t.Errorf("held until %v, behind what has been let go", held.at)
+	}
+}
+
+// Healed, a link lets go at once what it holds, all of it in order, also what its sender had to wait with.
+func TestHealedLinkHoldsNothing(t *testing.T) {
+	r, from, to := ends(t)
+	r.setShape(cluster.Shape{Delay: time.Hour, Rate: 1000})
+	const words = 500
+	for i := range words {
+		if _, err := fmt.Fprintf(from, "%7d\n", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for held := uint64(0); held < 5; held, _ = r.doings() { // of at most 256 bytes each; more than a second's work
+		time.Sleep(time.Millisecond)
+	}
+	r.setShape(cluster.Shape{})
+	to.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for lines, i := bufio.NewScanner(to), 0; i < words; i++ {
+		if want := fmt.Sprintf("%7d", i); !lines.Scan() || lines.Text() != want {
+			t.Fatalf("word %q, want %q: %v", lines.Text(), want, lines.Err())
+		}
+	}
+}
+
+// Every loss that a shape can bring about is one that a probe waits for.
+func TestProbesWaitForWhatIsLost(t *testing.T) {
+	r := &relay{random: rand.New(rand.NewPCG(1, 2))}
+	r.setShape(cluster.Shape{Loss: 0.99, Delay: time.Second})
+	longest := time.Duration(0)
+	for range 100 {
+		held, _ := r.due(term{}, 1)
+		longest = max(longest, time.Until(held.at))
+	}
+	if got := r.patience(true); got < longest+patience {
+		t.Errorf("a probe waits %v, of which it may be stalled %v", got, longest)
 	}
 }
 

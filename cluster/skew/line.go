@@ -141,12 +141,37 @@ func (s set) skewed(t [lines]int64, k cluster.Skew) (set, error) {
 	return s, nil
 }
 
+// slower tells whether a monotonic clock goes slower than it did before.
+func (s set) slower(before set) bool {
+	for i, l := range s.lines {
+		if i != wall && l.rate < before.lines[i].rate {
+			return true
+		}
+	}
+	return false
+}
+
 // Limits within which the code does not overflow.
 const (
 	leastRate = 0.001
 	mostRate  = 1000
 	furthest  = 1 << 62 // ns from 1970
 )
+
+// Valid tells why k cannot be set on clocks of which the wall clock is ahead by so much.
+func Valid(k cluster.Skew, ahead time.Duration) error {
+	if err := validate(k); err != nil {
+		return err
+	}
+	t, err := truth()
+	if err != nil {
+		return err
+	}
+	s := truthfulSet()
+	s.lines[wall].reads += int64(ahead)
+	_, err = s.skewed(t, k)
+	return err
+}
 
 func validate(k cluster.Skew) error {
 	for _, r := range []float64{1 + k.WallRate, 1 + k.MonoRate} {

@@ -68,6 +68,32 @@ func TestSkewsFollowEachOther(t *testing.T) {
 	}
 }
 
+// The monotonic clock alone must not step back; what the wall clock does is no matter.
+func TestWhatGoesSlower(t *testing.T) {
+	s := truthfulSet()
+	for _, c := range []struct {
+		k    cluster.Skew
+		want bool
+	}{
+		{cluster.Skew{Wall: -time.Hour, WallRate: -0.5}, false},
+		{cluster.Skew{MonoRate: 1}, false},
+		{cluster.Skew{MonoRate: 1, Mono: time.Hour}, false},
+		{cluster.Skew{MonoRate: 0.5}, true},
+		{cluster.Skew{}, true},
+		{cluster.Skew{MonoRate: -0.5}, true},
+		{cluster.Skew{}, false},
+	} {
+		next, err := s.skewed(hours(1), c.k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := next.slower(s); got != c.want {
+			t.Errorf("%+v goes slower: %v, want %v", c.k, got, c.want)
+		}
+		s = next
+	}
+}
+
 func TestStrobeComesBack(t *testing.T) {
 	s, err := truthfulSet().skewed(hours(10), cluster.Skew{Wall: time.Hour, WallRate: 1, Strobe: time.Second})
 	if err != nil {

@@ -10,6 +10,7 @@
 package skew
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -28,10 +29,8 @@ type Clock struct {
 	base   int64 // of the vDSO
 	holdup outcome
 
-	mu     sync.Mutex
-	last   set // settled, as far as we know
-	lasted cluster.Skew
-	calm   func() // ends the strobe
+	mu   sync.Mutex
+	calm func() // ends the strobe
 }
 
 // Reading of a process's clocks beside the true ones.
@@ -41,11 +40,18 @@ type Reading struct {
 	WallRate, MonoRate float64 // as in cluster.Skew: 0 is true
 }
 
-// margin between the writing of a set and the moment from which it holds: time enough for the writing, also on a busy machine.
-const margin = 10 * time.Millisecond
+const (
+	// margin between the writing of a set and the moment from which it holds: time enough for the writing, also on a busy machine.
+	margin = 10 * time.Millisecond
+	// slowMargin where a monotonic clock is to go slower, which steps back if the set is in force only later.
+	slowMargin = 100 * time.Millisecond
+)
+
+// errLate: whoever read the clock between the moment and the turn saw it go on at the greater rate.
+var errLate = errors.New("it is set, but this machine was so busy that its monotonic clock may have stepped back")
 
 // Set falsifies the clock, or mends it, as cluster.Skew says: jumps are added to where the clocks stand. It is in effect at the return, and does
-// not stop the process. A strobe goes on until the next Set, Undo or Close.
+// not stop the process. A strobe goes on until the next Set, Undo or Close. After an error the clock may have been set all the same.
 func (c *Clock) Set(s cluster.Skew) error {
 	if err := validate(s); err != nil {
 		return fmt.Errorf("skew process %d: %w", c.pid, err)
@@ -67,39 +73,61 @@ func (c *Clock) set(s cluster.Skew) error {
 	if err != nil {
 		return err
 	}
-	for ahead := margin; ; ahead *= 2 {
-		at, err := truth()
-		if err != nil {
-			return err
-		}
-		for i := range at {
-			at[i] += int64(ahead)
-		}
-		next, err := now.settled().skewed(at, s)
+	_, next, err := now.soon(s, 0)
+	if err != nil {
+		return err
+	}
+	ahead, slower := margin, next.slower(now)
+	if slower {
+		ahead = slowMargin
+	}
+	for ; ; ahead *= 2 {
+		at, next, err := now.soon(s, ahead)
 		if err != nil {
 			return err
 		}
 		if err := c.write(turn+1, next); err != nil {
 			return err
 		}
-		// The writing may have taken long, and what holds from the past on would make the monotonic clock step back.
+		// The writing may have taken long.
 		if t, err := truth(); err != nil {
 			return err
 		} else if t[mono] > at[mono]-int64(ahead)/5*4 {
 			continue
 		}
-		if err := c.turn(turn + 1); err != nil {
-			return err
+		err = c.turn(turn + 1)
+		if err == nil && slower {
+			err = before(at)
 		}
-		c.last, c.lasted = next.settled(), s
-		if err := reached(at); err != nil {
-			return err
+		if err == nil {
+			err = reached(at)
 		}
-		if s.Strobe > 0 {
+		if err == nil && s.Strobe > 0 {
 			c.calm = c.strobe(next, s)
 		}
-		return nil
+		return err
 	}
+}
+
+// soon is what to set now so that s holds a while ahead, and from which true readings on that is.
+func (now set) soon(s cluster.Skew, ahead time.Duration) (at [lines]int64, next set, err error) {
+	if at, err = truth(); err != nil {
+		return at, next, err
+	}
+	for i := range at {
+		at[i] += int64(ahead)
+	}
+	next, err = now.settled().skewed(at, s)
+	return at, next, err
+}
+
+// before tells whether it is: a turn may be late though there was time enough when it began.
+func before(at [lines]int64) error {
+	t, err := truth()
+	if err == nil && t[mono] >= at[mono] {
+		err = errLate
+	}
+	return err
 }
 
 // strobe displaces the wall clock and takes that back in turn. The first displacement is there already.
@@ -184,19 +212,6 @@ func (c *Clock) Read() (Reading, error) {
 		True: time.Unix(0, t[wall]), Wall: time.Unix(0, w.at(t[wall])), TrueMono: time.Duration(t[mono]), Mono: time.Duration(m.at(t[mono])),
 		WallRate: w.relative(), MonoRate: m.relative(),
 	}, nil
-}
-
-// Lasting is what to Set on the process that takes the place of this one, also when this one has ended: as Rebased, but with the jumps of all that
-// has ever been set.
-func (c *Clock) Lasting() cluster.Skew {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.lasted
-	s.Mono = 0
-	if t, err := truth(); err == nil && s.Strobe == 0 {
-		s.Wall = time.Duration(c.last.lines[wall].at(t[wall]) - t[wall])
-	}
-	return s
 }
 
 // Undo makes the process read its clocks as it did before Attach: its functions are the kernel's, to the byte. What they no longer lead to stays

@@ -130,7 +130,7 @@ func attach(pid int) (*Clock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open its memory: %w", err)
 	}
-	c := &Clock{pid: pid, mem: mem, image: i, base: start, at: start + int64(i.data()), last: truthfulSet()}
+	c := &Clock{pid: pid, mem: mem, image: i, base: start, at: start + int64(i.data())}
 	b := make([]byte, end-start)
 	if _, err := mem.ReadAt(b, start); err != nil {
 		mem.Close()
@@ -138,9 +138,7 @@ func attach(pid int) (*Clock, error) {
 	}
 	patched, err := i.patched(b)
 	if err == nil && patched {
-		var now set
-		_, now, err = c.load()
-		c.last = now.settled()
+		_, _, err = c.load()
 	} else if err == nil {
 		err = c.install()
 	}

@@ -174,6 +174,11 @@ func everyClock(t testing.TB) *target {
 	return teller(t, exec.Command(build(t, "clocks", nil, "gcc", "-O2", "-pthread", "-o", "TO", "testdata/clocks.c"), "2"))
 }
 
+// waiter is a C program with a thread that does not stop before another process has been killed: columns child, signals.
+func waiter(t testing.TB) *target {
+	return teller(t, exec.Command(build(t, "waiter", nil, "gcc", "-O2", "-pthread", "-o", "TO", "testdata/waiter.c")))
+}
+
 // redis is Debian's redis-server, whose command TIME tells the wall clock. It is asked all the time by two more connections.
 func redis(t testing.TB) *target {
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -251,7 +256,15 @@ func stop(t *testing.T, pid int) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for state(t, pid) != 'T' {
-		time.Sleep(time.Millisecond)
+	stops(t, pid)
+}
+
+// stops returns when the process has stopped. One that was let go by a tracer needs a moment until it has again.
+func stops(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); state(t, pid) != 'T'; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("its state is %c, want stopped", state(t, pid))
+		}
 	}
 }

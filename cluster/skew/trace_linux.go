@@ -65,6 +65,10 @@ type outcome struct {
 const (
 	memFile  = 3 // the tracer's file that is the process's memory
 	patience = 5 * time.Second
+	// holdBound is how long the threads that have stopped wait for those that have not, at the first try.
+	holdBound = 100 * time.Millisecond
+	// stepBound of one instruction. It is long, as who gives up here leaves a thread that the trap of its step kills.
+	stepBound = 30 * time.Second
 )
 
 func (o order) carryOut(mem *os.File) (outcome, error) {
@@ -104,25 +108,33 @@ func runTracer(in io.Reader, out io.Writer) {
 	json.NewEncoder(out).Encode(answer)
 }
 
-// errInTheWay: a thread is to come back into the midst of the bytes.
-var errInTheWay = errors.New("a thread is in the way")
+// What another try may find otherwise.
+var (
+	errInTheWay  = errors.New("a thread is in the way") // it is to come back into the midst of the bytes
+	errUnstopped = errors.New("it waits in the kernel, or is becoming another program")
+)
 
 func trace(o order, mem *os.File) (outcome, error) {
-	t := tracer{order: o, mem: mem, deadline: time.Now().Add(patience), threads: map[int]syscall.Signal{}}
-	for {
+	t := tracer{order: o, mem: mem, deadline: time.Now().Add(patience), threads: map[int]syscall.Signal{}, seized: map[int]bool{}}
+	for bound := holdBound; ; {
 		begun := time.Now()
-		err := t.hold()
+		err := t.hold(begun.Add(bound))
 		t.outcome.Threads = len(t.threads)
 		if err == nil {
 			err = t.write()
 		}
 		t.release()
 		t.outcome.Held = time.Since(begun)
-		if !errors.Is(err, errInTheWay) || time.Now().After(t.deadline) {
+		switch {
+		case errors.Is(err, errUnstopped):
+			bound *= 2 // the machine may be so busy that they need it
+		case !errors.Is(err, errInTheWay):
+			return t.outcome, err
+		}
+		if !t.rest() {
 			return t.outcome, err
 		}
 		t.outcome.Again++
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -131,47 +143,89 @@ type tracer struct {
 	mem      *os.File
 	deadline time.Time
 	threads  map[int]syscall.Signal // that are stopped, and which signal each was to get at that moment
+	seized   map[int]bool           // that are to stop, but have not been seen to
 	outcome  outcome
 }
 
-// hold all threads. Those that are running may start others, so it ends when there is none that is not known.
-func (t *tracer) hold() error {
-	for fresh := true; fresh; {
-		fresh = false
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", t.Pid))
-		if err != nil {
+// hold all threads, or give up at the end. Those that are running may start others, so it is done when there is none that is not known.
+func (t *tracer) hold(end time.Time) error {
+	for {
+		if err := t.seizeAll(); err != nil {
 			return err
 		}
-		var seized []int
-		for _, task := range tasks {
-			tid, err := strconv.Atoi(filepath.Base(task))
-			if err != nil {
-				return err
-			}
-			if _, known := t.threads[tid]; known {
+		if len(t.seized) == 0 {
+			break
+		}
+		for pause := 10 * time.Microsecond; len(t.seized) > 0; pause = min(2*pause, time.Millisecond) {
+			if t.look() {
 				continue
 			}
-			if there, err := seize(tid); err != nil {
-				return err
-			} else if there {
-				seized = append(seized, tid)
-				t.threads[tid] = 0
-				fresh = true
+			if time.Now().After(end) {
+				for tid := range t.seized {
+					return fmt.Errorf("its thread %d does not stop: %w", tid, errUnstopped)
+				}
 			}
-		}
-		for _, tid := range seized {
-			if t.threads[tid], err = t.await(tid); err != nil {
-				return err
-			}
-			if t.threads[tid] == ended {
-				delete(t.threads, tid)
-			}
+			time.Sleep(pause)
 		}
 	}
 	if len(t.threads) == 0 {
 		return errors.New("the process has ended")
 	}
 	return nil
+}
+
+// seizeAll threads that are not known yet.
+func (t *tracer) seizeAll() error {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", t.Pid))
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(filepath.Base(task))
+		if err != nil {
+			return err
+		}
+		if _, known := t.threads[tid]; known || t.seized[tid] {
+			continue
+		}
+		if there, err := seize(tid); err != nil {
+			return err
+		} else if there {
+			t.seized[tid] = true
+		}
+	}
+	return nil
+}
+
+// look which of those that are to stop have. All are looked at in turn: a process that is being killed has its first thread end last, when
+// the ends of all others have been seen.
+func (t *tracer) look() (some bool) {
+	for tid := range t.seized {
+		signal, stopped := halted(tid)
+		if !stopped {
+			continue
+		}
+		some = true
+		delete(t.seized, tid)
+		if signal != ended {
+			t.threads[tid] = signal
+		}
+	}
+	return some
+}
+
+// rest while another try is of no use; false: there is no time for one. A thread that did not stop cannot be let go, but whatever it waits for
+// must not keep all others from running.
+func (t *tracer) rest() bool {
+	for {
+		time.Sleep(time.Millisecond)
+		if time.Now().After(t.deadline) {
+			return false
+		}
+		if len(t.seized) == 0 || t.look() {
+			return true
+		}
+	}
 }
 
 // seize a thread and have it stop. One that has ended meanwhile is not there.
@@ -184,19 +238,8 @@ func seize(tid int) (there bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		state, tracer := "", ""
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
-		for field := range strings.Lines(string(b)) {
-			name, value, _ := strings.Cut(field, ":")
-			switch name {
-			case "State":
-				state = strings.TrimSpace(value)
-			case "TracerPid":
-				tracer = strings.TrimSpace(value)
-			}
-		}
-		// A process's first thread that has ended stays until all have.
-		if state == "" || state[0] == 'Z' || state[0] == 'X' {
+		state, tracer := statusOf(tid)
+		if dead(state) {
 			return false, nil
 		}
 		if tracer != "0" {
@@ -207,29 +250,47 @@ func seize(tid int) (there bool, err error) {
 	return true, nil
 }
 
+// statusOf a thread: its state, none where there is no such thread, and who traces it.
+func statusOf(tid int) (state, tracer string) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	for field := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(field, ":")
+		switch name {
+		case "State":
+			state = strings.TrimSpace(value)
+		case "TracerPid":
+			tracer = strings.TrimSpace(value)
+		}
+	}
+	return state, tracer
+}
+
+// dead: a process's first thread that has ended stays until all have.
+func dead(state string) bool { return state == "" || state[0] == 'Z' || state[0] == 'X' }
+
 // ended is no signal.
 const ended syscall.Signal = -1
 
-// await the stop of a thread and return the signal that is on its way to it: none, where it is the stop that we asked for, or that of a process that
-// is stopped anyhow.
-func (t *tracer) await(tid int) (syscall.Signal, error) {
-	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+// halted tells whether a thread has stopped, and the signal that is on its way to it: none, where it is the stop that we asked for, or that of a process
+// that is stopped anyhow.
+func halted(tid int) (syscall.Signal, bool) {
+	for {
 		var status unix.WaitStatus
 		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil || got == tid && !status.Stopped():
-			return ended, nil
+			return ended, true
 		case got == tid && status>>16 == unix.PTRACE_EVENT_STOP:
-			return 0, nil
+			return 0, true
 		case got == tid:
-			return status.StopSignal(), nil
+			return status.StopSignal(), true
 		}
-		if time.Now().After(t.deadline) {
-			return 0, fmt.Errorf("its thread %d does not stop: it waits in the kernel, or is becoming another program", tid)
+		if state, _ := statusOf(tid); dead(state) {
+			return ended, true
 		}
-		time.Sleep(pause)
+		return 0, false
 	}
 }
 
@@ -315,7 +376,7 @@ func position(tid int) (sp, pc int64, err error) {
 }
 
 // step a thread by one instruction, all signals blocked: a handler would have to come back here.
-func (t *tracer) step(tid int) error {
+func (t *tracer) step(tid int) (err error) {
 	t.outcome.Steps++
 	var mask uint64
 	blocked := ^uint64(1 << (unix.SIGTRAP - 1))
@@ -325,27 +386,39 @@ func (t *tracer) step(tid int) error {
 	if err := ptrace(unix.PTRACE_SETSIGMASK, tid, 8, uintptr(unsafe.Pointer(&blocked))); err != nil {
 		return fmt.Errorf("step thread %d: %w", tid, err)
 	}
+	defer func() {
+		restored := ptrace(unix.PTRACE_SETSIGMASK, tid, 8, uintptr(unsafe.Pointer(&mask)))
+		if _, there := t.threads[tid]; there && err == nil && restored != nil {
+			err = fmt.Errorf("step thread %d: %w", tid, restored)
+		}
+	}()
 	if err := ptrace(unix.PTRACE_SINGLESTEP, tid, 0, 0); err != nil {
 		return fmt.Errorf("step thread %d: %w", tid, err)
 	}
-	signal, err := t.await(tid)
-	switch {
-	case err != nil:
-		return err
-	case signal == ended:
-		delete(t.threads, tid)
-		return nil
-	case signal != 0 && signal != unix.SIGTRAP: // that which cannot be blocked
-		t.threads[tid] = signal
+	end := time.Now().Add(stepBound) // whatever is left until the deadline
+	for pause := 10 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
+		signal, stopped := halted(tid)
+		switch {
+		case stopped && signal == ended:
+			delete(t.threads, tid)
+			return nil
+		case stopped && signal != 0 && signal != unix.SIGTRAP: // that which cannot be blocked
+			t.threads[tid] = signal
+			return nil
+		case stopped:
+			return nil
+		case time.Now().After(end):
+			return fmt.Errorf("step thread %d: no instruction takes %v", tid, stepBound)
+		}
+		time.Sleep(pause)
 	}
-	if err := ptrace(unix.PTRACE_SETSIGMASK, tid, 8, uintptr(unsafe.Pointer(&mask))); err != nil {
-		return fmt.Errorf("step thread %d: %w", tid, err)
-	}
-	return nil
 }
 
-// release all threads, each with the signal that it was to get. One that is being killed cannot be released, and need not.
+// release all threads that have stopped, each with the signal that it was to get. One that is being killed cannot be released, and need not. Nor can
+// one that has not stopped: it may do so for a signal at any moment, which a release that knows nothing of it would take away. It is for the
+// next try, and at our end the kernel lets it go, signal and all.
 func (t *tracer) release() {
+	t.look()
 	for tid, signal := range t.threads {
 		if ptrace(unix.PTRACE_DETACH, tid, 0, uintptr(signal)) != nil {
 			unix.Wait4(tid, nil, unix.WALL|unix.WNOHANG, nil)

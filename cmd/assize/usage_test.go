@@ -39,15 +39,18 @@ var misuses = []struct{ args, want string }{
 	{"skew --pid 1 --strobe 1s", `--strobe needs --wall`},
 }
 
+// put writes a file.
+func put(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 	dir := t.TempDir()
-	file := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	file := func(name, text string) string { return put(t, filepath.Join(dir, name), text) }
 	torn, unknown, bad := file("torn.json", "{\n\"nodes\": 5,\n"), file("unknown.json", "{\"nodez\": 5}"), file("bad.json", "{\n\"nodes\": 500}")
 	recorded := file("recorded.json", "{\n\"cluster\": \"sim\",\n\"record\": true}")
 	endless := file("endless.json", "{\n\"nemesis\": [\"kill\"],\n\"weather\": {\"drift\": 0.01}}")
