@@ -1,0 +1,2 @@
+// Package zab is written here.
+package zab
