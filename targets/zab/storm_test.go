@@ -16,6 +16,9 @@ func storm(seed uint64, flaw string, ticks int) (*world, string) {
 	o := machine.Options{Flaw: flaw, Snapshot: 4 + r.IntN(40), Keep: 1 + r.IntN(12), Tick: 10 * time.Millisecond}
 	w = newWorld(seed, voters, observers, o)
 	w.loss, w.repeat, w.delay, w.lag = 0.05*r.Float64(), 0.05*r.Float64(), r.IntN(4), r.IntN(4)
+	if r.IntN(3) == 0 {
+		w.loss, w.delay = 0.3*r.Float64(), 2*w.delay
+	}
 	busy := r.Float64() * 0.5
 	calm := 20 + r.IntN(200) // ticks between faults
 	w.startAll()
@@ -33,6 +36,7 @@ func storm(seed uint64, flaw string, ticks int) (*world, string) {
 		return w, w.broken
 	}
 	w.cut = func(machine.Message) bool { return false }
+	w.loss = min(w.loss, 0.05)
 	w.startAll()
 	if !w.settled(4000) && w.broken == "" {
 		w.violate("nothing settles: %s", w.states())

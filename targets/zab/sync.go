@@ -67,6 +67,9 @@ func (p *peer) synchronize(l *learner, image []byte) []byte {
 		p.flush(l.channel)
 	}
 	p.add(l.channel, first)
+	if how == syncSnap {
+		p.flush(l.channel) // it is long enough without what follows
+	}
 	to := p.log.lastPos()
 	if l.seat < 0 && p.stage == established {
 		to = p.committedPos
