@@ -381,9 +381,10 @@ func (w *world) writes(t *testing.T, n int) {
 func (w *world) settled(ticks int) bool {
 	for range ticks {
 		w.tick(1)
-		if same := w.leader() != nil && w.broken == ""; same {
+		if l := w.leader(); l != nil && w.broken == "" && !l.outstanding() {
+			same := true
 			for _, n := range w.nodes {
-				same = same && (!n.up || n.serves() && n.applied == len(w.order))
+				same = same && (!n.up || n.serves() && n.peer.leader == l.id && n.applied == len(w.order))
 			}
 			if same {
 				return true
