@@ -192,7 +192,9 @@ func (p *peer) chooseEpoch() {
 	for i := range p.seats {
 		p.epoch = max(p.epoch, p.seats[i].accepted)
 	}
-	p.epoch++
+	if p.epoch++; p.epoch > maxEpoch {
+		panic("zab: there is no epoch left")
+	}
 	p.setAccepted(p.epoch)
 	p.seats[p.seat].agreed = true
 	for _, l := range p.learners {
