@@ -177,7 +177,7 @@ func TestB7DiffAndSnap(t *testing.T) {
 		w.settles(t)
 		after := w.leader().syncs
 		for k := range after {
-			if got, want := after[k] - before[k], map[bool]uint64{true: 2}[syncKind(k) == c.how]; got != want {
+			if got, want := after[k]-before[k], map[bool]uint64{true: 2}[syncKind(k) == c.how]; got != want {
 				t.Errorf("%d behind: %d synchronized in way %d, want %d", c.behind, got, k, want)
 			}
 		}
