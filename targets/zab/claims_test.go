@@ -152,7 +152,7 @@ func TestE5B6B12NewestHistoryWins(t *testing.T) {
 	w.onlyTo(l.id, 1)
 	zxid, _ := proposes(l, "on two of five")
 	w.tick(3)
-	if w.at(1).peer.log.last() != zxid || len(w.order) != 3 {
+	if w.at(1).log.last() != zxid || len(w.order) != 3 {
 		t.Fatalf("it should be logged by n1 and not committed: %s", w.states())
 	}
 	l.crash()
