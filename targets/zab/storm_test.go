@@ -167,3 +167,14 @@ func TestStorms(t *testing.T) {
 		t.Error("the storms were calm")
 	}
 }
+
+// The same events give the same effects.
+func TestSameSeedSameStorm(t *testing.T) {
+	for seed := range uint64(10) {
+		a, _ := storm(seed, "", 1000)
+		b, _ := storm(seed, "", 1000)
+		if x, y := a.states(), b.states(); x != y || len(a.order) != len(b.order) || a.order[len(a.order)-1] != b.order[len(b.order)-1] {
+			t.Errorf("seed %d: %s and %s", seed, x, y)
+		}
+	}
+}
