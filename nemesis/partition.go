@@ -225,21 +225,32 @@ func mendPartition(ctx context.Context, c cluster.Cluster) (history.Fault, error
 }
 
 // reach probes until the dead links are exactly those that were cut. Links of nodes that did not answer right before and right after the
-// probe are left out: a killed node's silence is no evidence either way. cut is how many of the links were probed so.
+// probe, or are not the same processes then, are left out: a killed node's silence is no evidence either way. Nor is that of a link which has carried
+// since: a node may have been stopped and let go between two looks. cut is how many of the cut links were probed so.
 func reach(ctx context.Context, c cluster.Cluster, links []cluster.Link) (seen bool, cut int, probe string, err error) {
+	var carried []cluster.Link
 	seen = await(ctx, c, probeBound, func() bool {
-		before := those(look(ctx, c, c.Nodes()), isUp)
+		before := look(ctx, c, c.Nodes())
 		var dead []cluster.Link
 		dead, err = c.(cluster.Cutter).Reach(ctx)
 		if err != nil {
 			err = fmt.Errorf("probe links: %w", err)
 			return true
 		}
-		alive := those(look(ctx, c, remaining(c, before)), isUp)
+		alive := those(look(ctx, c, remaining(c, those(before, isUp))), func(s sight) bool {
+			was, _ := find(before, s.node)
+			return s.up && s.status.Process == was.status.Process
+		})
 		got, want := within(dead, alive), within(links, alive)
+		carried = append(carried, minus(among(alive, func(string, string) bool { return true }), got)...)
 		cut = len(want)
 		probe = fmt.Sprintf("reach: %d of %d links between live nodes are dead", len(got), len(alive)*max(0, len(alive)-1))
-		if missing, extra := minus(want, got), minus(got, want); len(missing)+len(extra) > 0 {
+		missing, extra := minus(want, got), minus(got, want)
+		if silent := len(extra); silent > 0 {
+			extra = minus(extra, carried)
+			probe += fmt.Sprintf(", %d of them not cut, which have carried since", silent-len(extra))
+		}
+		if len(missing)+len(extra) > 0 {
 			probe += fmt.Sprintf("; alive though cut: %s; dead though not cut: %s", arrows(missing), arrows(extra))
 			return false
 		}

@@ -146,20 +146,57 @@ func breakShape(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 	if err := shaper.Shape(ctx, target.links, s); err != nil {
 		return fault, fmt.Errorf("shape: %w", err)
 	}
-	// What one look has shown need not be shown by the next: other faults come and go meanwhile.
-	var seen evidence
-	missing := absent(s, evidence{}, 0, 0)
-	fault.Held = await(ctx, c, probeBound, func() bool {
-		seen, err = attest(ctx, c, free, s)
-		missing = slices.DeleteFunc(missing, func(part string) bool { return !slices.Contains(seen.missing, part) })
-		seen.missing = missing
-		fault.Probe = seen.words()
-		return err != nil || len(missing) == 0 || seen.judged == 0 && !seen.carried
-	}) && err == nil && len(missing) == 0
-	if err == nil && !fault.Held && seen.judged == 0 {
-		return fault, silent(ctx, c, target.links, seen)
+	t := trial{shape: s, free: free, missing: absent(s, evidence{}, 0, 0)}
+	fault.Held = t.shows(ctx, c, probeBound) || t.scarce() && t.shows(ctx, c, 2*probeBound)
+	fault.Probe = t.seen.words()
+	switch {
+	case t.err == nil && !fault.Held && t.seen.judged == 0:
+		return fault, silent(ctx, c, target.links, t.seen)
+	case !fault.Held && t.scarce():
+		if err := shaper.Shape(ctx, nil, cluster.Shape{}); err != nil {
+			return fault, fmt.Errorf("unshape: %w", err)
+		}
+		return fault, nothing("too little came over the links that were shaped: %s", t.seen.words())
 	}
-	return fault, err
+	return fault, t.err
+}
+
+// trial of a shape that has been set: what one look has shown need not be shown by the next, since other faults come and go meanwhile.
+type trial struct {
+	shape    cluster.Shape
+	free     []cluster.Trip
+	seen     evidence
+	missing  []string // parts that no look has shown yet
+	answered int      // probes since the shape was set
+	err      error
+}
+
+// shows looks until every part of the shape has shown.
+func (t *trial) shows(ctx context.Context, c cluster.Cluster, bound time.Duration) bool {
+	await(ctx, c, bound, func() bool {
+		t.seen, t.err = attest(ctx, c, t.free, t.shape)
+		t.missing = slices.DeleteFunc(t.missing, func(part string) bool { return !slices.Contains(t.seen.missing, part) })
+		t.seen.missing = t.missing
+		t.answered += t.seen.answered
+		return t.err != nil || len(t.missing) == 0 || t.seen.judged == 0 && !t.seen.carried
+	})
+	return t.err == nil && len(t.missing) == 0
+}
+
+// scarce tells whether all that has not shown is left to chance, and so little came over the links that even with the shape nothing need have.
+func (t *trial) scarce() bool {
+	const enough = 0.001 // the chance that a shape that acts has not shown
+	if t.err != nil || len(t.missing) == 0 {
+		return false
+	}
+	came := float64(max(uint64(t.answered), t.seen.held))
+	for _, part := range t.missing {
+		chance := map[string]float64{"loss": t.shape.Loss, "duplicates": t.shape.Duplicated}[part]
+		if math.Pow(1-chance, came) < enough || chance == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // silent judges links of which none answers: that is no news of the shape where they are as silent without it, being cut or their ends down.
@@ -178,19 +215,25 @@ func silent(ctx context.Context, c cluster.Cluster, links []cluster.Link, seen e
 	return nothing("no link that was shaped carries anything: %s", seen.words())
 }
 
-// live sends probes over links, and keeps those trips whose ends answered right before and right after.
-func live(ctx context.Context, c cluster.Cluster, links []cluster.Link) (trips []cluster.Trip, all int, err error) {
+// live sends probes over links, and tells which trips had ends that answered right before and right after. What the shaper has done counts on all links.
+func live(ctx context.Context, c cluster.Cluster, links []cluster.Link) (trips, all []cluster.Trip, err error) {
 	before := those(look(ctx, c, c.Nodes()), isUp)
-	trips, err = c.(cluster.Shaper).Trips(ctx, links, shapeProbes)
+	all, err = c.(cluster.Shaper).Trips(ctx, links, shapeProbes)
 	if err != nil {
-		return nil, 0, fmt.Errorf("probe links: %w", err)
+		return nil, nil, fmt.Errorf("probe links: %w", err)
 	}
 	alive := those(look(ctx, c, remaining(c, before)), isUp)
-	all = len(trips)
-	trips = slices.DeleteFunc(trips, func(t cluster.Trip) bool {
+	trips = slices.DeleteFunc(slices.Clone(all), func(t cluster.Trip) bool {
 		return !slices.Contains(alive, t.Link.From) || !slices.Contains(alive, t.Link.To)
 	})
 	return trips, all, nil
+}
+
+// count what the shaper has done.
+func (e *evidence) count(trips []cluster.Trip) {
+	for _, t := range trips {
+		e.held, e.lost, e.duplicated = e.held+t.Held, e.lost+t.Lost, e.duplicated+t.Duplicated
+	}
 }
 
 func answered(t cluster.Trip) bool { return len(times(t)) > 0 }
@@ -207,6 +250,7 @@ type evidence struct {
 	before, after          []time.Duration // medians of the links that answered
 	judged, probed         int             // links that answer, of those that were probed
 	telling                int             // links that have answered often enough for their trips to differ
+	answered               int             // probes
 	carried                bool            // one of the links with two live ends answered before they were shaped
 	held, lost, duplicated uint64
 	missing                []string // parts of the shape that were not seen to act
@@ -241,17 +285,18 @@ func attest(ctx context.Context, c cluster.Cluster, free []cluster.Trip, s clust
 	for i, t := range free {
 		links[i] = t.Link
 	}
-	trips, probed, err := live(ctx, c, links)
+	trips, all, err := live(ctx, c, links)
 	if err != nil {
 		return e, err
 	}
-	e.probed = probed
+	e.probed = len(all)
+	e.count(all)
 	early, uneven := 0, 0
 	for _, t := range trips {
-		e.held, e.lost, e.duplicated = e.held+t.Held, e.lost+t.Lost, e.duplicated+t.Duplicated
 		base := times(free[slices.Index(links, t.Link)])
 		e.carried = e.carried || len(base) > 0
 		own := times(t)
+		e.answered += len(own)
 		if len(own) == 0 {
 			continue
 		}
@@ -311,15 +356,15 @@ func mendShape(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 // unshaped tells whether nothing acts on any link: the shaper has done nothing to what was sent since it was told to stop, and no link's
 // trips take much longer than the others'.
 func unshaped(ctx context.Context, c cluster.Cluster) (bool, string, error) {
-	trips, probed, err := live(ctx, c, among(c.Nodes(), func(string, string) bool { return true }))
+	trips, all, err := live(ctx, c, among(c.Nodes(), func(string, string) bool { return true }))
 	if err != nil {
 		return false, "", err
 	}
 	var e evidence
 	var quickest []time.Duration
-	e.probed = probed
+	e.probed = len(all)
+	e.count(all)
 	for _, t := range trips {
-		e.held, e.lost, e.duplicated = e.held+t.Held, e.lost+t.Lost, e.duplicated+t.Duplicated
 		if own := times(t); len(own) > 0 {
 			e.judged++
 			e.after = append(e.after, own[len(own)/2])

@@ -232,3 +232,59 @@ func TestWholeSeesWhatNoNemesisHasMended(t *testing.T) {
 		t.Errorf("of a cluster that cannot tell: %v, %q, %v", whole, words, err)
 	}
 }
+
+// TestScarceTrafficIsNoEvidence: a rare event that has not come about among few packets tells nothing, among many it tells that nothing acts.
+func TestScarceTrafficIsNoEvidence(t *testing.T) {
+	for _, c := range []struct {
+		shape   cluster.Shape
+		missing []string
+		came    int
+		want    bool
+	}{
+		{cluster.Shape{Duplicated: 0.16}, []string{"duplicates"}, 7, true},
+		{cluster.Shape{Duplicated: 0.16}, []string{"duplicates"}, 70, false},
+		{cluster.Shape{Loss: 0.1, Duplicated: 0.9}, []string{"loss", "duplicates"}, 7, false},
+		{cluster.Shape{Loss: 0.1, Rate: 1e5}, []string{"loss", "rate"}, 7, false},
+		{cluster.Shape{Loss: 0.1}, nil, 7, false},
+	} {
+		try := trial{shape: c.shape, missing: c.missing, answered: c.came}
+		if got := try.scarce(); got != c.want {
+			t.Errorf("%s, %d answered, missing %v: %v, want %v", shapeWords(c.shape), c.came, c.missing, got, c.want)
+		}
+	}
+}
+
+// blinking is a cluster of which one link after the other is silent for one look each: nodes are stopped and let go between looks.
+type blinking struct {
+	*fake
+	silent [][]cluster.Link
+}
+
+func (b *blinking) Reach(context.Context) ([]cluster.Link, error) {
+	if len(b.silent) == 0 {
+		return nil, nil
+	}
+	dead := b.silent[0]
+	if len(b.silent) > 1 {
+		b.silent = b.silent[1:]
+	}
+	return dead, nil
+}
+
+func TestLinkThatCarriesNowAndThenIsNotCut(t *testing.T) {
+	one, two, three := cluster.Link{From: "n1", To: "n2"}, cluster.Link{From: "n2", To: "n1"}, cluster.Link{From: "n3", To: "n1"}
+	for _, c := range []struct {
+		name   string
+		silent [][]cluster.Link
+		want   bool
+	}{
+		{"each once", [][]cluster.Link{{one}, {two}}, true},
+		{"one always", [][]cluster.Link{{one}, {one, two}, {one}}, false},
+		{"one not any more", [][]cluster.Link{{two}, {one, three}, {three}}, true},
+	} {
+		f := &blinking{newFake(3), c.silent}
+		if seen, _, probe, err := reach(t.Context(), f, nil); err != nil || seen != c.want {
+			t.Errorf("%s: seen %v, want %v: %s, %v", c.name, seen, c.want, probe, err)
+		}
+	}
+}

@@ -47,17 +47,22 @@ func look(ctx context.Context, c cluster.Cluster, nodes []string) []sight {
 	return sights
 }
 
+// leastLooks are taken however long they take: with nodes that hang one look alone may take longer than a bound, and shows what was going on in it.
+const leastLooks = 3
+
 // await repeats done, at growing distances, until it is true or bound has passed.
 func await(ctx context.Context, c cluster.Cluster, bound time.Duration, done func() bool) bool {
 	end := c.Now() + bound
-	for step := 10 * time.Millisecond; ; step = min(2*step, 200*time.Millisecond) {
+	step := 10 * time.Millisecond
+	for looks := 1; ; looks++ {
 		if done() {
 			return true
 		}
-		if c.Now() >= end || ctx.Err() != nil {
+		if c.Now() >= end && looks >= leastLooks || ctx.Err() != nil {
 			return false
 		}
 		c.Sleep(step)
+		step = min(2*step, 200*time.Millisecond)
 	}
 }
 
