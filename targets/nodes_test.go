@@ -66,7 +66,7 @@ func (c *trio) start(i int) {
 			ID: i + 1, Dir: c.dirs[i], Peer: c.peers[i], Client: c.clients[i], Seed: uint64(i), Cluster: "trio",
 			Settings: cluster.Settings{Target: target.Name},
 		},
-		Voters: []int{1, 2, 3}, New: target.New, Options: o, Front: etcd.Serve, Log: io.Discard,
+		Voters: []int{1, 2, 3}, New: target.New, Options: o, Front: target.Front, Log: io.Discard,
 	}
 	for j, p := range c.peers {
 		if j != i {
