@@ -148,35 +148,7 @@ func TestPushesComeInTheirOrder(t *testing.T) {
 				}
 				fmt.Fprintln(conn, "leave")
 			}()
-			next := 0
-			for len(news[i]) < clients*each || next < 2*each+1 {
-				if !r.Scan() {
-					t.Errorf("client %d: the connection has ended after %d answers and %d news", i, next, len(news[i]))
-					return
-				}
-				verb, v, _ := strings.Cut(r.Text(), " ")
-				if verb == "news" {
-					news[i] = append(news[i], v)
-					continue
-				}
-				want := fmt.Sprintf("put %d-%d", i, next/2)
-				switch {
-				case next == 2*each:
-					want = "bye"
-				case next%2 == 1:
-					want = fmt.Sprintf("get %d", next/2)
-				}
-				if r.Text() != want {
-					t.Errorf("client %d got %q, want %q", i, r.Text(), want)
-					return
-				}
-				if verb == "put" {
-					news[i] = append(news[i], v)
-				}
-				if next++; want == "bye" {
-					break // it hears no more
-				}
-			}
+			news[i] = answers(t, r, i, each)
 			if r.Scan() {
 				t.Errorf("client %d: %q after the end", i, r.Text())
 			}
@@ -189,6 +161,37 @@ func TestPushesComeInTheirOrder(t *testing.T) {
 			t.Errorf("client %d heard the news in another order", i)
 		}
 	}
+}
+
+// answers reads a client's answers up to "bye", and returns the news, its own among them.
+func answers(t *testing.T, r *bufio.Scanner, client, each int) (news []string) {
+	for next := 0; next <= 2*each; {
+		if !r.Scan() {
+			t.Errorf("client %d: the connection has ended after %d answers and %d news", client, next, len(news))
+			return news
+		}
+		verb, v, _ := strings.Cut(r.Text(), " ")
+		if verb == "news" {
+			news = append(news, v)
+			continue
+		}
+		want := fmt.Sprintf("put %d-%d", client, next/2)
+		switch {
+		case next == 2*each:
+			want = "bye"
+		case next%2 == 1:
+			want = fmt.Sprintf("get %d", next/2)
+		}
+		if r.Text() != want {
+			t.Errorf("client %d got %q, want %q", client, r.Text(), want)
+			return news
+		}
+		if verb == "put" {
+			news = append(news, v)
+		}
+		next++
+	}
+	return news
 }
 
 // told keeps what is told.

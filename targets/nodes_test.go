@@ -171,3 +171,18 @@ func TestNewNodeOfEachTarget(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryTargetIsWhole: whoever is in the table can be simulated, served and talked to.
+func TestEveryTargetIsWhole(t *testing.T) {
+	for _, target := range Table {
+		if target.New == nil || target.Tongue == nil || target.Front == nil || target.System.Dial == nil || len(target.Modes) == 0 {
+			t.Errorf("%s lacks something: %+v", target.Name, target)
+			continue
+		}
+		for _, read := range target.Modes {
+			if a, b := target.Tongue(read, 1), target.Tongue(read, 2); a == nil || a == b {
+				t.Errorf("%s, %s: two connections need two tongues, got %v and %v", target.Name, read, a, b)
+			}
+		}
+	}
+}
