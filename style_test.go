@@ -38,7 +38,7 @@ var allowed = []struct {
 	{"daemon", []string{"history", "machine", "cluster", "daemon"}},
 	{"sim", []string{"history", "machine", "cluster"}},
 	{"targets/raft", []string{"history", "machine"}},
-	{"targets/zab", []string{"history", "machine"}},
+	{"targets/zab", []string{"history", "machine", "targets/zab"}},
 	{"targets/paxos", []string{"history", "machine"}},
 	{"targets/", []string{"history", "cluster"}},
 	{"targets", []string{"machine", "cluster", "daemon", "targets"}},

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"assize/cluster"
-	"assize/daemon/etcd"
 	"assize/daemon/wal"
 	"assize/machine"
 )
@@ -35,7 +34,7 @@ type Config struct {
 	Clock   Clock           // nil: the process's
 	Log     io.Writer       // one line an event of importance
 	// Front serves clients until the listener is closed.
-	Front func(net.Listener, etcd.Host) error
+	Front func(net.Listener, Host) error
 	// Outstanding requests at most; what comes beyond is refused. 0: 4,096.
 	Outstanding int
 }
@@ -141,6 +140,7 @@ func (h *host) serve(ctx context.Context, peers, clients net.Listener) error {
 	h.inbox.close()
 	h.transport.stop()
 	h.work.Wait()
+	h.desk.work.Wait()
 	err := h.failure()
 	if err != nil {
 		h.journal.line("stopped", "id", h.config.Node.ID, "error", err)

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"assize/cluster"
-	"assize/daemon/etcd"
 	"assize/machine"
 )
 
@@ -29,7 +28,7 @@ type pack struct {
 	t      testing.TB
 	dirs   []string // by id
 	lines  []*lines
-	hosts  []etcd.Host
+	hosts  []Host
 	stop   []context.CancelFunc
 	ended  []chan error
 }
@@ -82,7 +81,7 @@ func value(line, key string) string {
 }
 
 // lineFront is a front end for tests: each line is "put VALUE" or "has VALUE"; it is answered with a line.
-func lineFront(l net.Listener, h etcd.Host) error {
+func lineFront(l net.Listener, h Host) error {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -114,7 +113,7 @@ func lineFront(l net.Listener, h etcd.Host) error {
 
 func newPack(t testing.TB, n, every int) *pack {
 	p := &pack{
-		t: t, every: every, dirs: make([]string, n+1), lines: make([]*lines, n+1), hosts: make([]etcd.Host, n+1),
+		t: t, every: every, dirs: make([]string, n+1), lines: make([]*lines, n+1), hosts: make([]Host, n+1),
 		stop: make([]context.CancelFunc, n+1), ended: make([]chan error, n+1),
 	}
 	for id := 1; id <= n; id++ {
@@ -147,8 +146,8 @@ func (p *pack) start(id int) {
 	c := toyConfig(p.dirs[id], id, len(p.dirs)-1)
 	c.New, c.Node.Record = newToy(p.every), p.record
 	c.Log = p.lines[id]
-	hosts := make(chan etcd.Host, 1)
-	c.Front = func(l net.Listener, h etcd.Host) error {
+	hosts := make(chan Host, 1)
+	c.Front = func(l net.Listener, h Host) error {
 		hosts <- h
 		return lineFront(l, h)
 	}

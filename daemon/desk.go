@@ -5,24 +5,29 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 
 	"assize/machine"
 )
 
 // desk takes clients' requests and hands out the answers.
 type desk struct {
-	inbox  *inbox
-	counts *counts
-	limit  int // of requests that wait for an answer
+	inbox   *inbox
+	counts  *counts
+	limit   int            // of requests that wait for an answer
+	work    sync.WaitGroup // what tells callers
+	untaken atomic.Int64   // requests of callers
 
 	mu      sync.Mutex
-	next    uint64 // connection
+	taking  *sync.Cond // a caller has room for another request, or has ended
+	next    uint64     // connection
 	open    map[uint64]*connection
+	callers map[uint64]*caller
 	waiting int
 	closed  bool
 }
 
-// connection of a client.
+// connection of a client whose requests are answered one by one.
 type connection struct {
 	seq     uint64                 // of the last request
 	waiting map[uint64]chan []byte // by seq; closed where no answer will come
@@ -32,7 +37,12 @@ func newDesk(limit int, b *inbox, n *counts) *desk {
 	var seed [8]byte
 	rand.Read(seed[:]) // never fails
 	// Connections count up from a random number: those of two nodes, or of two lives of one, do not meet.
-	return &desk{inbox: b, counts: n, limit: limit, next: binary.LittleEndian.Uint64(seed[:]), open: map[uint64]*connection{}}
+	d := &desk{
+		inbox: b, counts: n, limit: limit, next: binary.LittleEndian.Uint64(seed[:]),
+		open: map[uint64]*connection{}, callers: map[uint64]*caller{},
+	}
+	d.taking = sync.NewCond(&d.mu)
+	return d
 }
 
 func (h *host) Connect() uint64 { return h.desk.connect() }
@@ -40,10 +50,16 @@ func (h *host) Connect() uint64 { return h.desk.connect() }
 func (d *desk) connect() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	conn := d.name()
+	d.open[conn] = &connection{waiting: map[uint64]chan []byte{}}
+	return conn
+}
+
+// name the next connection. Under mu.
+func (d *desk) name() uint64 {
 	if d.next++; d.next == 0 {
 		d.next++
 	}
-	d.open[d.next] = &connection{waiting: map[uint64]chan []byte{}}
 	return d.next
 }
 
@@ -108,14 +124,24 @@ func (d *desk) answer(replies []machine.Reply) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, r := range replies {
-		c := d.open[r.Conn]
-		if c == nil || c.waiting[r.Seq] == nil {
+	for i := range replies {
+		r := &replies[i]
+		if c := d.callers[r.Conn]; c != nil {
+			d.push(c, r)
 			continue
 		}
-		c.waiting[r.Seq] <- r.Body
-		delete(c.waiting, r.Seq)
-		d.waiting--
+		c := d.open[r.Conn]
+		if c == nil {
+			continue
+		}
+		if c.waiting[r.Seq] != nil {
+			c.waiting[r.Seq] <- r.Body
+			delete(c.waiting, r.Seq)
+			d.waiting--
+		}
+		if r.Close && d.drop(r.Conn) {
+			d.inbox.put(machine.Event{Gone: r.Conn})
+		}
 	}
 }
 
@@ -131,6 +157,11 @@ func (d *desk) gone(conn uint64) {
 
 // drop ends a connection. Under mu.
 func (d *desk) drop(conn uint64) bool {
+	if c := d.callers[conn]; c != nil {
+		d.silence(c)
+		d.strike(conn, c)
+		return true
+	}
 	c := d.open[conn]
 	if c == nil {
 		return false
@@ -150,5 +181,9 @@ func (d *desk) close() {
 	d.closed = true
 	for conn := range d.open {
 		d.drop(conn)
+	}
+	for conn, c := range d.callers {
+		d.drop(conn)
+		d.end(c)
 	}
 }

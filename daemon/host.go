@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"assize/daemon/etcd"
 	"assize/machine"
 )
 
@@ -91,6 +92,7 @@ func (h *host) step(batch []machine.Event) *effects {
 		h.recorder.add(x)
 		e.add(x)
 	}
+	h.desk.taken(batch)
 	e.events = len(batch)
 	e.status = h.machine.Status()
 	h.recorder.end(e.status)
@@ -166,6 +168,26 @@ func (r *revision) get() (int64, <-chan struct{}) {
 	}
 	return r.value, r.newer
 }
+
+// Host is the node behind a front end of either kind: one whose requests are Commands, each answered by its own Result, and one that passes on what its
+// clients and the machine say to each other. All methods may be called at any time by anyone.
+type Host interface {
+	etcd.Host
+	// Open names a new client connection, as Connect does, to which the machine pushes: told gets what it says, one call after the other, in the
+	// order in which the machine emitted it. A call may block as long as the client is slow to read, which holds up nobody else. With close
+	// the connection is over, once body has been passed on: nothing more is told, and Gone need not be called.
+	//
+	// told(nil, true) may come while another call is under way: the node is stopping, or the client has let too much wait. It must then do no more than
+	// end the client's connection, so that the other call returns. After Gone nothing is told but what is being told already.
+	Open(told func(body []byte, close bool)) (conn uint64)
+	// Send passes on what the client of an open connection says; the host keeps body. It blocks while the machine has yet to take too much of
+	// what was sent before. The error is that the connection has ended, or the node is stopping.
+	//
+	// Nothing tells the host which request an answer answers: how many may be without one is for the front end to bound.
+	Send(conn uint64, body []byte) error
+}
+
+var _ Host = (*host)(nil)
 
 // Status, Clocks, Counters and Applied are etcd.Host's.
 

@@ -20,6 +20,7 @@ type inbox struct {
 	space  *sync.Cond
 	events []machine.Event
 	bytes  int // of messages
+	asked  int // bytes of requests
 	closed bool
 }
 
@@ -33,6 +34,9 @@ func newInbox() *inbox {
 func (b *inbox) put(e machine.Event) {
 	b.mu.Lock()
 	b.events = append(b.events, e)
+	if e.Request != nil {
+		b.asked += len(e.Request.Body)
+	}
 	b.mu.Unlock()
 	b.again()
 }
@@ -53,6 +57,16 @@ func (b *inbox) putMessage(m *machine.Message) bool {
 	return !closed
 }
 
+// await space for a request. False: the node is stopping.
+func (b *inbox) await() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.asked >= inboxBytes && !b.closed {
+		b.space.Wait()
+	}
+	return !b.closed
+}
+
 // again makes the owner look once more.
 func (b *inbox) again() {
 	select {
@@ -69,6 +83,9 @@ func (b *inbox) take(batch []machine.Event, n int) (_ []machine.Event, more bool
 	for _, e := range b.events[:n] {
 		if e.Message != nil {
 			b.bytes -= len(e.Message.Body)
+		}
+		if e.Request != nil {
+			b.asked -= len(e.Request.Body)
 		}
 	}
 	batch = append(batch, b.events[:n]...)

@@ -19,7 +19,7 @@ import (
 // the body, and the body. So a length can be trusted before the body is there: a frame of which something is missing at the file's end was cut
 // off, all else that does not fit is damage.
 const (
-	recordMagic = "assize record 1\n"
+	recordMagic = "assize record 2\n"
 	recordHead  = 12
 	maxRecord   = 1 << 30
 )
@@ -123,7 +123,8 @@ func encodeEffects(e *machine.Encoder, x *machine.Effects) {
 		r := &x.Reply[i]
 		e.Uint(r.Conn)
 		e.Uint(r.Seq)
-		e.Bytes(r.Body)
+		encodeMaybe(e, r.Body)
+		e.Bool(r.Close)
 	}
 	e.Uint(uint64(len(x.Applied)))
 	for i := range x.Applied {

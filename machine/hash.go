@@ -34,6 +34,12 @@ func sum(seed uint64, b []byte) uint64 {
 	return mix(h, last)
 }
 
+// Mix makes one hash of two. With Sum it is for the running hashes of states that are no Store.
+func Mix(a, b uint64) uint64 { return mix(a, b) }
+
+// Sum is a 64-bit hash of b that starts from seed, the same on every machine.
+func Sum(seed uint64, b []byte) uint64 { return sum(seed, b) }
+
 // digest of a pair with its counters.
 func digest(p *KeyValue) uint64 {
 	h := sum(uint64(p.Mod), p.Key)

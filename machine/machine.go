@@ -55,18 +55,25 @@ type Message struct {
 }
 
 // Request comes from a client connection. Conn is unique over all nodes and all time (never 0), Seq increases by one within it from 1.
-// A connection may have many requests outstanding. Body is an encoded Command.
+// A connection may have many requests outstanding. Body is in the target's language: an encoded Command, or one frame of what its clients speak.
 type Request struct {
 	Conn uint64
 	Seq  uint64
 	Body []byte
 }
 
-// Reply answers one request; each request is answered at most once. Body is an encoded Result.
+// Reply answers one request; each request is answered at most once. Body is in the target's language, an encoded Result where requests are Commands.
+//
+// With Seq 0 it answers no one request but is pushed: the host hands a connection's pushed replies over in the order in which the machine emitted
+// them, those of one Step and those of many, and what they belong to is the body's affair. A push may come unasked.
+//
+// With Close the host ends the connection after Body has been handed over; a nil Body is nothing to hand over. The machine emits no more for that
+// connection. It hears Gone of it, as of every other; until then requests that were on their way may still come.
 type Reply struct {
-	Conn uint64
-	Seq  uint64
-	Body []byte
+	Conn  uint64
+	Seq   uint64
+	Body  []byte
+	Close bool
 }
 
 // Effects of one Step. The host makes Snapshot and then Log durable, in this order, BEFORE Send and Reply leave the node.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"assize/cluster"
@@ -11,28 +12,41 @@ import (
 	"assize/machine"
 )
 
-// conn is a client's connection to one process of a node. It carries one request at a time, in order, and loses nothing until it breaks.
+// conn is a client's connection to one process of a node. It carries requests and replies, each way in their order, and loses nothing until it breaks.
 type conn struct {
 	sim     *Sim
 	index   uint32
 	node    *node
 	life    uint32 // of the process
-	local   bool   // reads ask nobody but the node
+	tongue  machine.Tongue
 	timeout time.Duration
 	key     uint64 // of its draws
 	drawn   uint64
 
-	seq     uint32 // of the last request
-	body    []byte // of it
-	at      int64  // when the last thing sent arrives: nothing overtakes it
+	seq    uint32        // of the last request
+	sent   []sentRequest // that the process has not taken yet
+	at     int64         // when the last thing sent arrives: nothing overtakes it
+	choked bool          // a request found no room at the node; none after it arrives
+	open   []uint64      // requests since the operation began, or before the first, that no reply has named
+
+	heard   []machine.Reply // that are on their way
+	heardAt int64           // when the last of them arrives
+	shut    bool            // the machine has closed the connection
+	ended   bool            // the process has been told of the end
+
+	greeted bool   // nothing stands before an operation
+	turn    uint32 // number of the last operation
 	waiter  *routine
-	result  machine.Result
 	outcome error
-	heard   bool // the last request has been answered by the node
 
 	dead   bool // the process is gone
 	reset  bool // and the client knows
 	closed bool // by the client
+}
+
+type sentRequest struct {
+	seq  uint32
+	body []byte
 }
 
 const dialTimeout = time.Second // where the client gives none
@@ -61,81 +75,137 @@ func (s *Sim) Dial(_ context.Context, name string, o cluster.Options) (cluster.C
 	if !n.up || !n.member {
 		return nil, fmt.Errorf("dial %s: %w: %w", name, cluster.ErrRefused, cluster.ErrNotDone)
 	}
-	return s.open(n, o), nil
+	return s.open(n, o, s.tongue(o.Read)), nil
 }
 
-func (s *Sim) open(n *node, o cluster.Options) *conn {
+// tongue of the next connection.
+func (s *Sim) tongue(read string) machine.Tongue {
+	if s.config.Tongue == nil {
+		return &machine.Commands{Local: read == "local"}
+	}
+	return s.config.Tongue(read, stream(s.config.Seed, streamTongue, uint64(len(s.conns))))
+}
+
+func (s *Sim) open(n *node, o cluster.Options, tongue machine.Tongue) *conn {
 	if o.Timeout <= 0 {
 		o.Timeout = dialTimeout
 	}
 	c := &conn{
-		sim: s, index: uint32(len(s.conns)), node: n, life: n.life, local: o.Read == "local", timeout: o.Timeout,
+		sim: s, index: uint32(len(s.conns)), node: n, life: n.life, tongue: tongue, timeout: o.Timeout,
 		key: stream(s.config.Seed, streamClient, uint64(len(s.conns))),
 	}
 	s.conns = append(s.conns, c)
 	n.conns = append(n.conns, c)
+	if hello := tongue.Hello(); hello != nil {
+		c.send(hello)
+	} else {
+		c.greeted = true
+	}
 	return c
 }
 
 // Do executes t. See cluster.Client.
 func (c *conn) Do(_ context.Context, t history.Txn) (cluster.Answer, error) {
-	command, err := machine.CommandOf(t, c.local)
+	if err := c.begin(); err != nil {
+		return cluster.Answer{}, err
+	}
+	requests, err := c.tongue.Ask(t)
 	if err != nil {
 		return cluster.Answer{}, fmt.Errorf("%w: %w", cluster.ErrNotDone, err)
 	}
-	r, err := c.ask(command)
-	if err != nil {
+	if err := c.ask(requests); err != nil {
 		return cluster.Answer{}, err
 	}
-	out, version, position, err := machine.AnswerOf(t, r)
-	if errors.Is(err, machine.ErrNoEffect) {
-		return cluster.Answer{}, fmt.Errorf("%s: %w: %w", c.node.name, cluster.ErrNotDone, err)
-	}
-	if errors.Is(err, machine.ErrNonsense) {
-		return cluster.Answer{}, fmt.Errorf("%s: %w: %w", c.node.name, cluster.ErrNonsense, err)
-	}
+	out, version, position, note, err := c.tongue.Answer()
 	if err != nil {
-		return cluster.Answer{}, fmt.Errorf("%s: %w", c.node.name, err)
+		return cluster.Answer{}, c.judged(err)
 	}
-	return cluster.Answer{Txn: out, Version: version, Position: position, Note: note(r.Term, r.Index)}, nil
+	return cluster.Answer{Txn: out, Version: version, Position: position, Note: note}, nil
 }
 
-// note is "term T index I", built by hand: there is one for each operation.
-func note(term, index uint64) string {
-	b := append(make([]byte, 0, 40), "term "...)
-	b = appendUint(b, term)
-	b = append(b, " index "...)
-	return string(appendUint(b, index))
-}
-
-func appendUint(b []byte, n uint64) []byte {
-	if n >= 10 {
-		b = appendUint(b, n/10)
+// judged is what a test may know of an operation that ended so.
+func (c *conn) judged(err error) error {
+	switch {
+	case errors.Is(err, machine.ErrNoEffect):
+		return fmt.Errorf("%s: %w: %w", c.node.name, cluster.ErrNotDone, err)
+	case errors.Is(err, machine.ErrNonsense):
+		return fmt.Errorf("%s: %w: %w", c.node.name, cluster.ErrNonsense, err)
 	}
-	return append(b, byte('0'+n%10))
+	return fmt.Errorf("%s: %w", c.node.name, err)
 }
 
-// ask sends a command and blocks until its result, or an error, has come back.
-func (c *conn) ask(command machine.Command) (machine.Result, error) {
+// begin an operation: its time runs from now. It waits until the connection's first request has been answered; what ends before has sent nothing else.
+func (c *conn) begin() error {
 	s := c.sim
 	if c.closed {
-		return machine.Result{}, errClosed
+		return errClosed
 	}
 	if c.reset {
 		s.Sleep(time.Duration(leastDelay))
-		return machine.Result{}, fmt.Errorf("%s: %w: %w: %w", c.node.name, errReset, cluster.ErrRefused, cluster.ErrNotDone)
+		return c.refused(errReset)
 	}
+	c.turn++
+	s.plan(s.now+int64(c.timeout), timeout, c.index, c.turn)
+	if !c.greeted {
+		if err := c.wait(); err != nil {
+			return c.refused(err)
+		}
+	}
+	if c.tongue.Closed() != nil {
+		c.hangUp()
+		return c.refused(errClosed)
+	}
+	return nil
+}
+
+// refused: the node takes no operations from this connection.
+func (c *conn) refused(err error) error {
+	return fmt.Errorf("%s: %w: %w: %w", c.node.name, c.explained(err), cluster.ErrRefused, cluster.ErrNotDone)
+}
+
+// explained adds what the node has said of the connection's end.
+func (c *conn) explained(err error) error {
+	if said := c.tongue.Closed(); said != nil {
+		return fmt.Errorf("%w: %w", err, said)
+	}
+	return err
+}
+
+// ask sends the first requests of an operation and blocks until it has its answer, or an error.
+func (c *conn) ask(requests [][]byte) error {
+	c.open = c.open[:0]
+	for _, body := range requests {
+		c.send(body)
+	}
+	if err := c.wait(); err != nil {
+		return c.judged(c.explained(err))
+	}
+	return nil
+}
+
+func (c *conn) send(body []byte) {
 	c.seq++
-	c.body, c.heard, c.outcome = command.Encode(), false, nil
-	c.at = max(c.at, s.now+c.delay())
-	s.plan(c.at, request, c.index, c.seq)
-	s.plan(s.now+int64(c.timeout), timeout, c.index, c.seq)
-	c.waiter = s.self()
-	s.block()
-	if c.outcome != nil {
-		return machine.Result{}, fmt.Errorf("%s: %w", c.node.name, c.outcome)
+	c.sent = append(c.sent, sentRequest{c.seq, body})
+	c.open = append(c.open, uint64(c.seq))
+	c.at = max(c.at, c.sim.now+c.delay())
+	c.sim.plan(c.at, request, c.index, c.seq)
+}
+
+// take what a request says: the process reads it. Those before it were read or will never be.
+func (c *conn) take(seq uint32) (body []byte) {
+	n := 0
+	for ; n < len(c.sent) && c.sent[n].seq <= seq; n++ {
+		body = c.sent[n].body
 	}
-	return c.result, nil
+	c.sent = slices.Delete(c.sent, 0, n)
+	return body
+}
+
+// wait until wake.
+func (c *conn) wait() error {
+	c.outcome, c.waiter = nil, c.sim.self()
+	c.sim.block()
+	return c.outcome
 }
 
 // wake the client that waits, if one does.
@@ -148,13 +218,14 @@ func (c *conn) wake(outcome error) {
 	c.sim.run(r)
 }
 
-// requested: a request has arrived. A process that is gone answers with a reset.
+// requested: a request has arrived. A process that is gone answers with a reset; where the machine has closed the connection one is under way.
 func (s *Sim) requested(c *conn, seq uint32) {
-	if c.dead {
+	switch {
+	case c.dead:
 		s.plan(s.now+c.delay(), reset, c.index, 0)
-		return
+	case !c.shut && !c.choked:
+		s.deliver(c.node, input{kind: request, conn: c, seq: seq})
 	}
-	s.deliver(c.node, input{kind: request, conn: c, seq: seq})
 }
 
 // answer takes a reply from a machine, once it may leave the node.
@@ -168,32 +239,66 @@ func (s *Sim) answer(n *node, r machine.Reply) {
 		// The machine may know the connection from its log; who asked there is not to be answered here.
 		return
 	}
-	if r.Seq != uint64(c.seq) || c.heard {
-		s.court.violate(s, n, "reply", fmt.Sprintf("replies to request %d of connection %d; the last was %d, answered before: %v", r.Seq, r.Conn, c.seq, c.heard))
+	if c.shut {
+		s.court.violate(s, n, "reply", fmt.Sprintf("replies to connection %d, which it has closed", r.Conn))
 		return
 	}
-	c.heard = true
-	result, err := machine.DecodeResult(r.Body)
-	if err != nil {
-		s.court.violate(s, n, "reply", fmt.Sprintf("reply that cannot be read: %v", err))
-		return
+	if r.Seq != 0 {
+		i := slices.Index(c.open, r.Seq)
+		if i < 0 {
+			s.court.violate(s, n, "reply", fmt.Sprintf("replies to request %d of connection %d; the last was %d, answered before: %v", r.Seq, r.Conn, c.seq, r.Seq <= uint64(c.seq)))
+			return
+		}
+		c.open = slices.Delete(c.open, i, i+1)
 	}
-	if !s.config.Unchecked {
-		s.court.acknowledged(s, n, &result)
-	}
-	c.result = result
-	s.plan(s.now+c.delay(), reply, c.index, c.seq)
+	c.answered(n, r)
 }
 
-// replied: the answer has come to the client.
-func (s *Sim) replied(c *conn, seq uint32) {
-	if c.seq == seq {
+// answered: the reply leaves the node. It arrives behind all that left before it, and the end of the connection behind it.
+func (c *conn) answered(n *node, r machine.Reply) {
+	s := c.sim
+	said := r.Body != nil || !r.Close
+	if a, tells := c.tongue.(machine.Acknowledger); tells && said {
+		term, index, err := a.Acknowledged(r)
+		if err != nil {
+			s.court.violate(s, n, "reply", fmt.Sprintf("reply that cannot be read: %v", err))
+			return
+		}
+		if !s.config.Unchecked {
+			s.court.acknowledged(s, n, term, index)
+		}
+	}
+	c.heardAt = max(c.heardAt, s.now+c.delay())
+	if said {
+		c.heard = append(c.heard, r)
+		s.plan(c.heardAt, reply, c.index, 0)
+	}
+	if r.Close {
+		c.shut = true
+		s.plan(c.heardAt, reset, c.index, 0)
+		s.plan(s.now+leastDelay, gone, c.index, 0)
+	}
+}
+
+// replied: the next reply has come to the client.
+func (s *Sim) replied(c *conn) {
+	r := c.heard[0]
+	c.heard = slices.Delete(c.heard, 0, 1)
+	if c.closed || c.reset {
+		return
+	}
+	more, done := c.tongue.Hear(r)
+	for _, body := range more {
+		c.send(body)
+	}
+	if done {
+		c.greeted = true
 		c.wake(nil)
 	}
 }
 
-func (s *Sim) timedOut(c *conn, seq uint32) {
-	if c.seq == seq && c.waiter != nil {
+func (s *Sim) timedOut(c *conn, turn uint32) {
+	if c.turn == turn && c.waiter != nil {
 		c.hangUp()
 		c.wake(errTimeout)
 	}
@@ -222,9 +327,10 @@ func (c *conn) hangUp() {
 
 // hungUp: the node sees the end of the connection.
 func (s *Sim) hungUp(c *conn) {
-	if c.dead {
+	if c.dead || c.ended {
 		return
 	}
+	c.ended = true
 	for i, other := range c.node.conns {
 		if other == c {
 			c.node.conns = append(c.node.conns[:i], c.node.conns[i+1:]...)

@@ -328,26 +328,26 @@ func (c *court) hashed(s *Sim, n *node, index, hash uint64) {
 }
 
 // acknowledged: durability. Asked when the reply leaves the node.
-func (c *court) acknowledged(s *Sim, n *node, r *machine.Result) {
-	if r.Outcome != machine.Done || r.Index == 0 || n.inspector == nil {
+func (c *court) acknowledged(s *Sim, n *node, term, index uint64) {
+	if index == 0 || n.inspector == nil {
 		return
 	}
-	if r.Index >= uint64(len(c.applied)) || !c.applied[r.Index].known {
-		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which nobody has applied", r.Index, r.Term))
+	if index >= uint64(len(c.applied)) || !c.applied[index].known {
+		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which nobody has applied", index, term))
 		return
 	}
-	a := &c.applied[r.Index]
+	a := &c.applied[index]
 	have := 0
 	for _, id := range a.voters {
 		if id < 1 || id > len(s.nodes) {
 			continue
 		}
-		if other := s.nodes[id-1]; r.Index <= other.view.durable && c.has(other, r.Index) {
+		if other := s.nodes[id-1]; index <= other.view.durable && c.has(other, index) {
 			have++
 		}
 	}
 	if 2*have <= len(a.voters) {
-		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which only %d of %d voters have on disk", r.Index, r.Term, have, len(a.voters)))
+		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which only %d of %d voters have on disk", index, term, have, len(a.voters)))
 	}
 }
 

@@ -178,6 +178,8 @@ func (s *Sim) deliver(n *node, in input) {
 	if n.paused || n.syncing && !n.pipelined {
 		if len(n.inbox) < inboxBound || in.kind == gone {
 			n.inbox = append(n.inbox, in)
+		} else if in.kind == request {
+			in.conn.choked = true // or what comes later would seem to follow what came before
 		}
 		return
 	}
@@ -211,7 +213,7 @@ func (s *Sim) step(n *node, in input) {
 		s.message = in.message
 		e.Message = &s.message
 	case request:
-		s.request = machine.Request{Conn: in.conn.id(), Seq: uint64(in.seq), Body: in.conn.body}
+		s.request = machine.Request{Conn: in.conn.id(), Seq: uint64(in.seq), Body: in.conn.take(in.seq)}
 		e.Request = &s.request
 	case gone:
 		e.Gone = in.conn.id()

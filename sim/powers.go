@@ -36,9 +36,16 @@ func (s *Sim) demand(c machine.Command, patience time.Duration) error {
 	if n == nil {
 		return errNoLeader
 	}
-	line := s.open(n, cluster.Options{Timeout: patience})
+	answer := new(machine.Commands)
+	line := s.open(n, cluster.Options{Timeout: patience}, answer)
 	defer line.Close()
-	r, err := line.ask(c)
+	if err := line.begin(); err != nil {
+		return err
+	}
+	if err := line.ask([][]byte{c.Encode()}); err != nil {
+		return err
+	}
+	r, err := answer.Result()
 	if err == nil && r.Outcome != machine.Done {
 		err = fmt.Errorf("%s did not do it: %s", n.name, r.Reason)
 	}

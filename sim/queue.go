@@ -9,8 +9,8 @@ const (
 	message             // mail arg arrives
 	synced              // node arg in its life token has written its records
 	request             // of connection arg, numbered token, arrives at its node
-	reply               // of connection arg, numbered token, arrives at its client
-	timeout             // of connection arg, for its request token
+	reply               // the next one of connection arg arrives at its client
+	timeout             // of connection arg, for its operation token
 	reset               // connection arg has been broken, and its client gets to know
 	gone                // connection arg has been closed, and its node gets to know
 	burst               // node arg in its life token has sent too much

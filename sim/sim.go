@@ -22,9 +22,11 @@ import (
 
 // Config of a run.
 type Config struct {
-	Seed    uint64
-	Nodes   int // n1 .. n<Nodes>, the first voters
-	New     func(machine.Config) machine.Machine
+	Seed  uint64
+	Nodes int // n1 .. n<Nodes>, the first voters
+	New   func(machine.Config) machine.Machine
+	// Tongue of each client connection, by its read mode and a number drawn for it; nil: machine.Commands.
+	Tongue  func(read string, draw uint64) machine.Tongue
 	Options machine.Options
 	Weather Weather
 	// Unchecked leaves the invariants out, to measure what they cost. Never for a run that is judged.
@@ -175,7 +177,7 @@ func (s *Sim) dispatch(e event) {
 	case request:
 		s.requested(s.conns[e.arg], e.token)
 	case reply:
-		s.replied(s.conns[e.arg], e.token)
+		s.replied(s.conns[e.arg])
 	case timeout:
 		s.timedOut(s.conns[e.arg], e.token)
 	case reset:

@@ -66,7 +66,7 @@ func (c *trio) start(i int) {
 			ID: i + 1, Dir: c.dirs[i], Peer: c.peers[i], Client: c.clients[i], Seed: uint64(i), Cluster: "trio",
 			Settings: cluster.Settings{Target: target.Name},
 		},
-		Voters: []int{1, 2, 3}, New: target.New, Options: o, Front: etcd.Serve, Log: io.Discard,
+		Voters: []int{1, 2, 3}, New: target.New, Options: o, Front: target.Front, Log: io.Discard,
 	}
 	for j, p := range c.peers {
 		if j != i {
@@ -168,6 +168,21 @@ func TestNewNodeOfEachTarget(t *testing.T) {
 		s := target.System
 		if s.Args == nil || s.Dial == nil || s.Status == nil || s.Transfer == nil || s.Join == nil || s.Leave == nil || len(target.Modes) == 0 {
 			t.Errorf("%s: its System or its modes are incomplete", target.Name)
+		}
+	}
+}
+
+// TestEveryTargetIsWhole: whoever is in the table can be simulated, served and talked to.
+func TestEveryTargetIsWhole(t *testing.T) {
+	for _, target := range Table {
+		if target.New == nil || target.Tongue == nil || target.Front == nil || target.System.Dial == nil || len(target.Modes) == 0 {
+			t.Errorf("%s lacks something: %+v", target.Name, target)
+			continue
+		}
+		for _, read := range target.Modes {
+			if a, b := target.Tongue(read, 1), target.Tongue(read, 2); a == nil || a == b {
+				t.Errorf("%s, %s: two connections need two tongues, got %v and %v", target.Name, read, a, b)
+			}
 		}
 	}
 }

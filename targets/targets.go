@@ -2,11 +2,13 @@
 package targets
 
 import (
+	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"assize/cluster"
+	"assize/daemon"
 	"assize/daemon/etcd"
 	"assize/machine"
 	"assize/targets/raft"
@@ -22,6 +24,10 @@ type Target struct {
 	Defaults machine.Options
 	// New makes one node's machine, for the simulator and for the daemon.
 	New func(machine.Config) machine.Machine
+	// Tongue of one client connection in the simulator, by its read mode and a number drawn for it.
+	Tongue func(read string, draw uint64) machine.Tongue
+	// Front serves a node's clients; see daemon.Config.
+	Front func(net.Listener, daemon.Host) error
 	// System runs nodes as processes and talks to them.
 	System cluster.System
 }
@@ -66,7 +72,9 @@ func raftTarget() Target {
 		Defaults: machine.Options{
 			Read: raft.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
-		New: raft.New,
+		New:    raft.New,
+		Tongue: func(read string, _ uint64) machine.Tongue { return &machine.Commands{Local: read == "local"} },
+		Front:  func(l net.Listener, h daemon.Host) error { return etcd.Serve(l, h) },
 		System: cluster.System{
 			Name: "raft", Args: nodeArgs, Dial: etcd.Dial, Status: etcd.Status, Transfer: etcd.Transfer, Join: etcd.Join, Leave: etcd.Leave,
 		},

@@ -131,7 +131,7 @@ func inSim(t *testing.T, n int, seed uint64, f func(s *sim.Sim)) {
 	t.Helper()
 	target, _ := targets.Find("raft")
 	s := sim.New(sim.Config{
-		Seed: seed, Nodes: n, New: target.New, Options: target.Defaults,
+		Seed: seed, Nodes: n, New: target.New, Tongue: target.Tongue, Options: target.Defaults,
 		Weather: sim.Weather{Delay: time.Millisecond, Spread: 0.3, Sync: 200 * time.Microsecond},
 	})
 	if err := s.Run(func() { f(s) }); err != nil {
@@ -228,7 +228,7 @@ func TestE7WritesAreRefusedWhileNoLeaderIsEstablished(t *testing.T) {
 func TestReadsAtFollowersOverSlowLinks(t *testing.T) {
 	target, _ := targets.Find("raft")
 	s := sim.New(sim.Config{
-		Seed: 1, Nodes: 3, New: target.New, Options: target.Defaults,
+		Seed: 1, Nodes: 3, New: target.New, Tongue: target.Tongue, Options: target.Defaults,
 		Weather: sim.Weather{Delay: target.Defaults.Election / 5, Spread: 0.05, Sync: 200 * time.Microsecond},
 	})
 	good, bad := 0, 0

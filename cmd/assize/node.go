@@ -14,7 +14,6 @@ import (
 
 	"assize/cluster"
 	"assize/daemon"
-	"assize/daemon/etcd"
 	"assize/targets"
 )
 
@@ -126,7 +125,7 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 				Record: c.Bool("record"),
 			},
 		},
-		Voters: voters, New: target.New, Options: options, Log: c.App.ErrWriter, Front: etcd.Serve,
+		Voters: voters, New: target.New, Options: options, Log: c.App.ErrWriter, Front: target.Front,
 	}, nil
 }
 

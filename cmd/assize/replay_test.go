@@ -13,7 +13,6 @@ import (
 
 	"assize/cluster"
 	"assize/daemon"
-	"assize/daemon/etcd"
 	"assize/machine"
 	"assize/targets"
 )
@@ -136,7 +135,7 @@ func TestDifferenceIsShown(t *testing.T) {
 			m.Machine = target.New(c)
 			return m
 		},
-		Voters: []int{1}, Options: target.Defaults, Front: etcd.Serve,
+		Voters: []int{1}, Options: target.Defaults, Front: target.Front,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

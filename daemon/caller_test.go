@@ -1,0 +1,463 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"assize/machine"
+)
+
+// crier pushes: "put V" is logged, told to its own client as "put V" and to all others as "news V"; after "leave" comes the answer and the end,
+// after "vanish" the end.
+type crier struct {
+	mu    sync.Mutex // for the test's eyes
+	conns []uint64
+	gone  []uint64
+	deaf  bool // it closes nothing
+	fx    machine.Effects
+}
+
+func (m *crier) Status() machine.Status { return machine.Status{ID: 1, Voters: []int{1}} }
+
+func (m *crier) Step(e machine.Event) machine.Effects {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.fx.Reply)
+	m.fx = machine.Effects{Reply: m.fx.Reply[:0]}
+	switch {
+	case e.Gone != 0:
+		m.gone = append(m.gone, e.Gone)
+		m.conns = slices.DeleteFunc(m.conns, func(c uint64) bool { return c == e.Gone })
+	case e.Request != nil:
+		if !slices.Contains(m.conns, e.Request.Conn) {
+			m.conns = append(m.conns, e.Request.Conn)
+		}
+		m.request(e.Request.Conn, string(e.Request.Body))
+	}
+	return m.fx
+}
+
+func (m *crier) request(conn uint64, body string) {
+	switch verb, v, _ := strings.Cut(body, " "); verb {
+	case "put":
+		m.fx.Log = append(m.fx.Log, []byte(v))
+		for _, other := range m.conns {
+			if other != conn {
+				m.fx.Reply = append(m.fx.Reply, machine.Reply{Conn: other, Body: []byte("news " + v)})
+			}
+		}
+		m.fx.Reply = append(m.fx.Reply, machine.Reply{Conn: conn, Body: []byte(body)})
+	case "get":
+		m.fx.Reply = append(m.fx.Reply, machine.Reply{Conn: conn, Body: []byte(body)})
+	case "leave":
+		m.fx.Reply = append(m.fx.Reply, machine.Reply{Conn: conn, Body: []byte("bye"), Close: !m.deaf})
+	case "vanish":
+		m.fx.Reply = append(m.fx.Reply, machine.Reply{Conn: conn, Close: true})
+	}
+}
+
+// criersFront passes lines on, both ways.
+func criersFront(l net.Listener, h Host) error {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			id := h.Open(func(body []byte, close bool) {
+				if body != nil {
+					conn.Write(append(body[:len(body):len(body)], '\n'))
+				}
+				if close {
+					conn.Close()
+				}
+			})
+			defer h.Gone(id)
+			for s := bufio.NewScanner(conn); s.Scan(); {
+				if h.Send(id, []byte(s.Text())) != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// node runs a machine until the test ends; stop ends it before, and returns when it has ended.
+func node(t *testing.T, m machine.Machine) (h Host, address string, stop func()) {
+	t.Helper()
+	c := toyConfig(t.TempDir(), 1, 1)
+	said, hosts, ended := newLines(t), make(chan Host, 1), make(chan error, 1)
+	c.New = func(machine.Config) machine.Machine { return m }
+	c.Log = said
+	c.Front = func(l net.Listener, h Host) error {
+		hosts <- h
+		return criersFront(l, h)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { ended <- Run(ctx, c) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return <-hosts, value(said.wait("ready"), "client"), stop
+}
+
+// TestPushesComeInTheirOrder over TCP: each client's own answers in the order of its requests, and everybody's news in one order.
+func TestPushesComeInTheirOrder(t *testing.T) {
+	const clients, each = 5, 300
+	m := &crier{}
+	_, address, _ := node(t, m)
+	var all, arrived sync.WaitGroup
+	news := make([][]string, clients)
+	arrived.Add(clients)
+	for i := range clients {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Error(err)
+				arrived.Done()
+				return
+			}
+			defer conn.Close()
+			r := bufio.NewScanner(conn)
+			fmt.Fprintln(conn, "get")
+			if !r.Scan() || r.Text() != "get" {
+				t.Errorf("got %q", r.Text())
+			}
+			arrived.Done()
+			arrived.Wait() // whoever is there hears all
+			go func() {
+				for n := range each {
+					// Every other request needs the disk, and what comes behind must not overtake it.
+					fmt.Fprintf(conn, "put %d-%d\nget %d\n", i, n, n)
+				}
+				fmt.Fprintln(conn, "leave")
+			}()
+			news[i] = answers(t, r, i, each)
+			if r.Scan() {
+				t.Errorf("client %d: %q after the end", i, r.Text())
+			}
+		})
+	}
+	all.Wait()
+	slices.SortFunc(news, func(a, b []string) int { return len(a) - len(b) })
+	for i, n := range news {
+		if last := news[clients-1]; !slices.Equal(n, last[:len(n)]) {
+			t.Errorf("client %d heard the news in another order", i)
+		}
+	}
+}
+
+// answers reads a client's answers up to "bye", and returns the news, its own among them.
+func answers(t *testing.T, r *bufio.Scanner, client, each int) (news []string) {
+	for next := 0; next <= 2*each; {
+		if !r.Scan() {
+			t.Errorf("client %d: the connection has ended after %d answers and %d news", client, next, len(news))
+			return news
+		}
+		verb, v, _ := strings.Cut(r.Text(), " ")
+		if verb == "news" {
+			news = append(news, v)
+			continue
+		}
+		want := fmt.Sprintf("put %d-%d", client, next/2)
+		switch {
+		case next == 2*each:
+			want = "bye"
+		case next%2 == 1:
+			want = fmt.Sprintf("get %d", next/2)
+		}
+		if r.Text() != want {
+			t.Errorf("client %d got %q, want %q", client, r.Text(), want)
+			return news
+		}
+		if verb == "put" {
+			news = append(news, v)
+		}
+		next++
+	}
+	return news
+}
+
+// told keeps what is told.
+type told struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	said []string
+	end  int
+}
+
+func newTold() *told {
+	t := &told{}
+	t.cond = sync.NewCond(&t.mu)
+	return t
+}
+
+func (t *told) hear(body []byte, close bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if body != nil {
+		t.said = append(t.said, string(body))
+	}
+	if close {
+		t.end++
+	}
+	t.cond.Broadcast()
+}
+
+func (t *told) wait(n, end int) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.said) < n || t.end < end {
+		t.cond.Wait()
+	}
+	return slices.Clone(t.said)
+}
+
+func TestCloseComesBehindWhatWasSaid(t *testing.T) {
+	d := testDesk(10)
+	heard := newTold()
+	conn := d.call(heard.hear)
+	d.answer([]machine.Reply{
+		{Conn: conn, Body: []byte("a")}, {Conn: conn, Seq: 3, Body: []byte("b")}, {Conn: conn, Body: []byte("c"), Close: true}, {Conn: conn, Body: []byte("d")},
+	})
+	if got := heard.wait(3, 1); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("got %q", got)
+	}
+	if d.send(conn, nil) == nil {
+		t.Error("a closed connection takes requests")
+	}
+	d.gone(conn)
+	d.close()
+	d.work.Wait()
+	if events, _ := d.inbox.take(nil, 10); len(events) != 1 || events[0].Gone != conn || heard.end != 1 {
+		t.Errorf("got %+v, closed %d times", events, heard.end)
+	}
+}
+
+// TestSlowClient is hung up on, and holds up nobody meanwhile.
+func TestSlowClient(t *testing.T) {
+	for _, size := range []int{1, maxUntoldBytes / 100} {
+		d := testDesk(10)
+		stuck, unstuck, ended := make(chan bool, 1), make(chan bool), make(chan bool)
+		after := 0
+		slow := d.call(func(body []byte, end bool) {
+			if end {
+				close(ended)
+				return
+			}
+			if after++; after == 1 {
+				stuck <- true
+				<-unstuck
+			}
+		})
+		quick := newTold()
+		other := d.call(quick.hear)
+		body := make([]byte, size)
+		d.answer([]machine.Reply{{Conn: slow, Body: body}})
+		<-stuck
+		n := 1
+		for ; d.counts.slow.Load() == 0; n++ {
+			d.answer([]machine.Reply{{Conn: slow, Body: body}})
+		}
+		<-ended // though the first call has not returned
+		if size == 1 && n != maxUntold+1 || size > 1 && n != 101 {
+			t.Errorf("%d bytes each: hung up after %d replies", size, n)
+		}
+		d.answer([]machine.Reply{{Conn: slow, Body: body}, {Conn: other, Body: []byte("x")}})
+		quick.wait(1, 0)
+		close(unstuck)
+		d.gone(slow)
+		d.close()
+		d.work.Wait()
+		if events, _ := d.inbox.take(nil, 10); after != 1 || len(events) != 1 || events[0].Gone != slow {
+			t.Errorf("told %d times, then events %+v", after, events)
+		}
+	}
+}
+
+func TestOneReplyMayBeLong(t *testing.T) {
+	d := testDesk(10)
+	heard := newTold()
+	conn := d.call(heard.hear)
+	d.answer([]machine.Reply{{Conn: conn, Body: make([]byte, 2*maxUntoldBytes)}})
+	if got := heard.wait(1, 0); len(got[0]) != 2*maxUntoldBytes {
+		t.Errorf("got %d bytes", len(got[0]))
+	}
+}
+
+// TestSenderWaits for the machine to take what was sent before, or for the connection's end.
+func TestSenderWaits(t *testing.T) {
+	d := testDesk(10)
+	conn, done := d.call(newTold().hear), make(chan error)
+	go func() {
+		for range 3 * maxUntaken {
+			if err := d.send(conn, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		done <- d.send(conn, make([]byte, inboxBytes))
+	}()
+	seq, sent := uint64(0), false
+	for range 3*maxUntaken + 1 {
+		<-d.inbox.filled
+		batch, _ := d.inbox.take(nil, 1000)
+		if len(batch) > maxUntaken {
+			t.Errorf("%d requests at once", len(batch))
+		}
+		for _, e := range batch {
+			if seq++; e.Request.Seq != seq {
+				t.Fatalf("seq %d where %d should be", e.Request.Seq, seq)
+			}
+		}
+		d.taken(batch)
+		if sent = seq == 3*maxUntaken+1; sent {
+			break
+		}
+	}
+	if err := <-done; err != nil || !sent || d.untaken.Load() != 0 {
+		t.Errorf("%v, %d of %d, %d untaken", err, seq, 3*maxUntaken+1, d.untaken.Load())
+	}
+	for _, end := range []func(){func() { d.gone(conn) }, func() { d.close(); d.inbox.close() }} {
+		conn = d.call(newTold().hear)
+		for range maxUntaken {
+			d.send(conn, nil)
+		}
+		go func() { done <- d.send(conn, nil) }()
+		end()
+		if err := <-done; err == nil || d.untaken.Load() != 0 {
+			t.Errorf("got %v, %d untaken", err, d.untaken.Load())
+		}
+	}
+}
+
+// TestManyBytesWait though they are few requests of each.
+func TestManyBytesWait(t *testing.T) {
+	d := testDesk(10)
+	a, b := d.call(newTold().hear), d.call(newTold().hear)
+	d.send(a, make([]byte, inboxBytes))
+	done := make(chan error)
+	go func() { done <- d.send(b, nil) }()
+	if batch, _ := d.inbox.take(nil, 10); len(batch) != 1 {
+		t.Errorf("%d requests", len(batch))
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCloseEndsAConnectionOfCommands(t *testing.T) {
+	d := testDesk(10)
+	conn := d.connect()
+	_, first, _ := d.submit(conn, nil)
+	_, second, _ := d.submit(conn, nil)
+	d.answer([]machine.Reply{{Conn: conn, Seq: 1, Body: []byte("x"), Close: true}})
+	if got := <-first; string(got) != "x" {
+		t.Errorf("got %q", got)
+	}
+	if _, ok := <-second; ok || d.waiting != 0 {
+		t.Errorf("an answer after the end, or %d wait", d.waiting)
+	}
+	events, _ := d.inbox.take(nil, 10)
+	if _, _, refusal := d.submit(conn, nil); refusal == "" || len(events) != 3 || events[2].Gone != conn {
+		t.Errorf("refusal %q, events %+v", refusal, events)
+	}
+}
+
+// TestStoppingNodeEndsItsConnections, also one whose client does not read.
+func TestStoppingNodeEndsItsConnections(t *testing.T) {
+	m := &crier{}
+	h, _, stop := node(t, m)
+	stuck, ended := make(chan bool, 1), make(chan bool)
+	conn := h.Open(func(_ []byte, end bool) {
+		if end {
+			close(ended)
+			return
+		}
+		stuck <- true
+		<-ended
+	})
+	h.Send(conn, []byte("get"))
+	<-stuck
+	stop()
+	<-ended
+	if h.Send(conn, nil) == nil || h.Send(h.Open(func([]byte, bool) {}), nil) == nil {
+		t.Error("a node that has stopped takes requests")
+	}
+}
+
+// TestGoneIsToldOnce, whoever ends the connection.
+func TestGoneIsToldOnce(t *testing.T) {
+	m := &crier{}
+	_, address, stop := node(t, m)
+	for _, verb := range []string{"leave", "vanish", "hang up"} {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(conn, "get")
+		r := bufio.NewReader(conn)
+		r.ReadString('\n')
+		if verb == "hang up" {
+			conn.Close()
+			continue
+		}
+		fmt.Fprintln(conn, verb)
+		rest, _ := io.ReadAll(r)
+		if want := map[string]string{"leave": "bye\n"}[verb]; string(rest) != want {
+			t.Errorf("%s: got %q", verb, rest)
+		}
+		conn.Close()
+	}
+	for gone := 0; gone < 3; runtime.Gosched() {
+		m.mu.Lock()
+		gone = len(m.gone)
+		m.mu.Unlock()
+	}
+	stop()
+	slices.Sort(m.gone)
+	if len(m.gone) != 3 || len(slices.Compact(m.gone)) != 3 {
+		t.Errorf("gone: %v", m.gone)
+	}
+}
+
+// TestClosesAreRecorded: a machine that closes replays, and one that says the same and does not close is another.
+func TestClosesAreRecorded(t *testing.T) {
+	request := func(seq uint64, body string) machine.Event {
+		return machine.Event{Request: &machine.Request{Conn: 5, Seq: seq, Body: []byte(body)}}
+	}
+	r, name := recorded(t, func(machine.Config) machine.Machine { return &crier{} }, [][]machine.Event{
+		{request(1, "put a"), {}}, {request(2, "leave")}, {{Gone: 5}}, {request(1, "vanish")},
+	})
+	r.close()
+	b, err := os.ReadFile(filepath.Clean(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := replayed(b, func(machine.Config) machine.Machine { return &crier{} })
+	if err != nil || got.Difference != nil || got.End != InOrder || got.Batches != 4 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	got, err = replayed(b, func(machine.Config) machine.Machine { return &crier{deaf: true} })
+	if err != nil || got.Difference == nil || got.Difference.Batch != 2 {
+		t.Errorf("one that does not close: got %+v, %v", got, err)
+	}
+	if !bytes.HasPrefix(b, []byte("assize record 2\n")) {
+		t.Errorf("it begins with %.16q", b)
+	}
+}
