@@ -1,0 +1,231 @@
+package zab
+
+import (
+	"testing"
+
+	"assize/machine"
+)
+
+func proposes(n *node, body string) (zxid int64, ok bool) {
+	n.step(func() { zxid, ok = n.propose([]byte(body)) })
+	return zxid, ok
+}
+
+// settles fails the test where the world does not.
+func (w *world) settles(t *testing.T) {
+	t.Helper()
+	if !w.settled(3000) {
+		t.Fatalf("nothing settles: %s %s", w.broken, w.states())
+	}
+}
+
+// cutOff loses what one server sends and is sent.
+func (w *world) cutOff(id int) {
+	w.cut = func(m machine.Message) bool { return m.From == id || m.To == id }
+}
+
+func (w *world) heal() { w.cut = func(machine.Message) bool { return false } }
+
+// Claim E1.
+func TestE1LookingServesNobody(t *testing.T) {
+	w := newWorld(1, 3, 0, machine.Options{}).startAll()
+	for range 5 {
+		for _, n := range w.nodes {
+			if n.state == looking && (n.serves() || n.leads() || n.forward([]byte("x"))) {
+				t.Fatalf("n%d serves while it is LOOKING", n.id)
+			}
+		}
+		w.tick(1)
+	}
+	w.elect(t)
+	w.at(1).crash()
+	w.at(2).crash()
+	w.tick(100)
+	n := w.at(3)
+	if _, ok := proposes(n, "x"); ok || n.state != looking || n.serves() {
+		t.Errorf("one of three: state %d, proposed %v", n.state, ok)
+	}
+}
+
+// Claim E2.
+func TestE2VotesAreOrdered(t *testing.T) {
+	p := &peer{}
+	list := []vote{{5, 1, 0x100000001}, {1, 1, 0x100000002}, {2, 1, 0x100000002}, {1, 2, 0x100000001}, {1, 2, 0x100000009}, {3, 2, 0x100000009}}
+	for i, a := range list {
+		for j, b := range list {
+			if got := p.above(a, b); got != (i > j) {
+				t.Errorf("%+v above %+v: %v", a, b, got)
+			}
+		}
+	}
+}
+
+// Claim E3.
+func TestE3FiveStartOneByOne(t *testing.T) {
+	w := newWorld(1, 5, 0, machine.Options{})
+	for id := 1; id <= 5; id++ {
+		w.at(id).start()
+		w.tick(200)
+		if l := w.leader(); id < 3 && l != nil || id >= 3 && (l == nil || l.id != 3) {
+			t.Fatalf("after the start of n%d: %s", id, w.states())
+		}
+	}
+	for _, n := range w.nodes {
+		if want := map[bool]state{true: leading, false: following}[n.id == 3]; n.state != want || n.leader != 3 || !n.serves() {
+			t.Errorf("n%d: %s", n.id, w.states())
+		}
+	}
+	if len(w.leaders) != 1 {
+		t.Errorf("leaders: %v, want one", w.leaders)
+	}
+}
+
+// alone is a server whose messages nobody gets but the test.
+func alone(t *testing.T, voters int) (*node, func(from int, body []byte) []message) {
+	w := newWorld(1, voters, 0, machine.Options{})
+	n := w.at(1)
+	n.start()
+	return n, func(from int, body []byte) (sent []message) {
+		w.mail = nil
+		n.step(func() { n.receive(&machine.Message{From: from, To: 1, Body: body}) })
+		for _, l := range w.mail {
+			var m message
+			if err := m.decode(l.Body); err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, m)
+		}
+		return sent
+	}
+}
+
+// Claim E4.
+func TestE4Rounds(t *testing.T) {
+	n, gets := alone(t, 5)
+	votes := func() (c int) {
+		for _, s := range n.box {
+			if s.known {
+				c++
+			}
+		}
+		return c
+	}
+	high := vote{leader: 5, epoch: 3, zxid: 9}
+	if sent := gets(2, encodeNote(note{looking, 4, high})); n.round != 4 || n.vote != high || len(sent) != 4 || votes() != 1 {
+		t.Fatalf("a better vote of a newer round: round %d vote %+v, %d sent, %d votes", n.round, n.vote, len(sent), votes())
+	}
+	gets(3, encodeNote(note{looking, 4, vote{leader: 3}}))
+	if sent := gets(4, encodeNote(note{looking, 3, vote{leader: 4, epoch: 9, zxid: 9}})); n.vote != high || votes() != 2 || len(sent) != 1 || sent[0].note.round != 4 {
+		t.Fatalf("a vote of an older round: vote %+v, %d votes, sent %+v", n.vote, votes(), sent)
+	}
+	if gets(4, encodeNote(note{looking, 6, vote{}})); n.round != 4 {
+		t.Fatal("a vote for nobody counts")
+	}
+	if gets(4, encodeNote(note{looking, 6, vote{leader: 4}})); n.round != 6 || votes() != 1 || n.vote.leader != 4 || n.vote.epoch != 0 {
+		t.Errorf("a newer round: round %d, %d votes, vote %+v", n.round, votes(), n.vote)
+	}
+	if gets(3, encodeNote(note{looking, 6, vote{leader: 4}})); n.at == 0 || n.state != looking {
+		t.Errorf("a quorum agrees, and better votes are not waited for")
+	}
+	if gets(5, encodeNote(note{looking, 6, vote{leader: 5}})); n.at != 0 || n.vote.leader != 5 {
+		t.Errorf("a better vote while they are waited for: %+v", n.vote)
+	}
+}
+
+// onlyTo makes what the leader proposes reach only some.
+func (w *world) onlyTo(from int, ids ...int) {
+	w.cut = func(m machine.Message) bool {
+		for _, id := range ids {
+			if m.To == id && m.From == from || m.From == id && m.To == from {
+				return false
+			}
+		}
+		return m.From == from || m.To == from
+	}
+}
+
+// Claims E5, B6 and B12: what reached one follower is committed if that one takes part in the election, whatever its number is.
+func TestE5B6B12NewestHistoryWins(t *testing.T) {
+	w := newWorld(1, 5, 0, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.writes(t, 3)
+	w.onlyTo(l.id, 1)
+	zxid, _ := proposes(l, "on two of five")
+	w.tick(3)
+	if w.at(1).peer.log.last() != zxid || len(w.order) != 3 {
+		t.Fatalf("it should be logged by n1 and not committed: %s", w.states())
+	}
+	l.crash()
+	w.heal()
+	if l := w.elect(t); l.id != 1 {
+		t.Errorf("n%d leads, want n1: %s", l.id, w.states())
+	}
+	if len(w.order) != 4 || w.order[3].body != "on two of five" {
+		t.Errorf("%+v, want what was logged to be committed", w.order)
+	}
+}
+
+// Claim B6, the other half: both that had it are down, and it is discarded when they come back.
+func TestB6LostWithItsServers(t *testing.T) {
+	w := newWorld(1, 5, 0, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.writes(t, 3)
+	w.onlyTo(l.id, 1)
+	proposes(l, "on two of five")
+	w.tick(3)
+	l.crash()
+	w.at(1).crash()
+	w.heal()
+	w.elect(t)
+	w.writes(t, 2)
+	w.startAll()
+	w.settles(t)
+	for _, o := range w.order {
+		if o.body == "on two of five" {
+			t.Errorf("it was committed: %+v", w.order)
+		}
+	}
+	if s := w.leader().syncs; s[syncTruncDiff] != 2 {
+		t.Errorf("synchronized by %v, want two by TRUNC and DIFF", s)
+	}
+}
+
+// Claims E6 and E7.
+func TestE6E7NoQuorumNoLeader(t *testing.T) {
+	w := newWorld(1, 3, 0, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.cutOff(l.id)
+	w.tick(int(l.syncLimit - l.ping))
+	if !l.leads() {
+		t.Error("it steps down before the limit")
+	}
+	w.tick(int(l.ping) + 1)
+	if _, ok := proposes(l, "x"); l.state != looking || ok {
+		t.Errorf("it leads without a quorum: %s", w.states())
+	}
+	w.tick(300)
+	if n := w.leader(); n == nil || n.id == l.id {
+		t.Errorf("the others have no leader: %s", w.states())
+	}
+	w.heal()
+	w.settles(t)
+}
+
+// E10, measured: how many notifications an election takes.
+func TestE10Notifications(t *testing.T) {
+	for _, n := range []int{3, 5, 7} {
+		w := newWorld(1, n, 0, machine.Options{}).startAll()
+		w.elect(t)
+		count := func() (c uint64) {
+			for _, n := range w.nodes {
+				c += n.notes
+			}
+			return c
+		}
+		first := count()
+		w.leader().crash()
+		w.tick(1)
+		w.elect(t)
+		t.Logf("%d servers: %d notifications in the first election, %d in the second", n, first, count()-first)
+	}
+}

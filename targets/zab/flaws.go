@@ -1,0 +1,66 @@
+package zab
+
+// flaw is a planted mistake. Each is asked for at one place.
+type flaw uint8
+
+const (
+	none flaw = iota
+	ackNewLeaderEarly
+	epochBeforeLog
+	newLeaderBeforeDiff
+	diffInsteadOfTrunc
+	truncateOneTooMany
+	proposeOnlyToSynced
+	noLogReplay
+	committedLogHole
+	keepHalfSnapshot
+	forgetAcceptedEpoch
+	voteIgnoresEpoch
+	counterOverflow
+)
+
+// Flaw describes a planted mistake and what exposes it best.
+type Flaw struct {
+	Name, Doc string
+	Nemesis   []string
+	Read      string
+	Workload  string
+	flaw      flaw
+}
+
+// Flaws that Options.Flaw can name.
+var Flaws = []Flaw{
+	{"ack-newleader-early", "a learner acknowledges NEWLEADER before what it was synchronized with is logged (ZOOKEEPER-3911, ZOOKEEPER-4646)",
+		[]string{"kill"}, "sync", "set", ackNewLeaderEarly},
+	{"epoch-before-log", "a learner makes the new currentEpoch durable before the transactions that belong to it (ZOOKEEPER-4643)",
+		[]string{"kill"}, "sync", "set", epochBeforeLog},
+	{"newleader-before-diff", "a leader sends NEWLEADER before the transactions that its acknowledgement vouches for",
+		[]string{"kill", "partition"}, "sync", "set", newLeaderBeforeDiff},
+	{"diff-instead-of-trunc", "a learner whose log has what the leader has not is only told what follows (ZOOKEEPER-1154)",
+		[]string{"partition", "kill"}, "sync", "register", diffInsteadOfTrunc},
+	{"truncate-one-too-many", "TRUNC takes the transaction as well that it should have stopped at",
+		[]string{"partition", "kill"}, "sync", "set", truncateOneTooMany},
+	{"propose-only-to-synced", "what is proposed while a learner is being synchronized is not sent to it",
+		[]string{"kill", "partition"}, "sync", "set", proposeOnlyToSynced},
+	{"no-log-replay", "a restarted server has its snapshot and none of the transactions that it had logged after it",
+		[]string{"kill"}, "sync", "set", noLogReplay},
+	{"committed-log-hole", "what a server received while it was synchronized is missing when it synchronizes others (ZOOKEEPER-4925)",
+		[]string{"kill", "partition"}, "sync", "set", committedLogHole},
+	{"keep-half-snapshot", "a snapshot that was received is durable only with NEWLEADER, but kept when the synchronization breaks off (ZOOKEEPER-3642)",
+		[]string{"kill", "partition"}, "sync", "set", keepHalfSnapshot},
+	{"forget-accepted-epoch", "a restarted server has forgotten which epochs it has accepted: two leaders can have the same",
+		[]string{"kill"}, "sync", "set", forgetAcceptedEpoch},
+	{"vote-ignores-epoch", "votes and histories are compared by zxid alone, not by currentEpoch first",
+		[]string{"kill", "partition"}, "sync", "set", voteIgnoresEpoch},
+	{"counter-overflow", "the counter of zxids runs over into the epoch instead of forcing a new one (here after 200 transactions; ZOOKEEPER-1277)",
+		[]string{"kill"}, "sync", "set", counterOverflow},
+}
+
+func flawOf(name string) flaw {
+	for _, f := range Flaws {
+		if f.Name == name {
+			return f.flaw
+		}
+	}
+	return none
+}

@@ -1,0 +1,158 @@
+package zab
+
+import (
+	"errors"
+
+	"assize/machine"
+)
+
+const imageFormat = 1
+
+var (
+	errImage  = errors.New("a snapshot that no server has taken")
+	errRecord = errors.New("a log record that no server has written")
+)
+
+// encodeImage is a snapshot of what is committed.
+func (p *peer) encodeImage() []byte {
+	body := p.take()
+	e := machine.Encoder{B: make([]byte, 0, 32+len(body))}
+	e.Byte(imageFormat)
+	e.Uint(uint64(p.committed))
+	e.Uint(p.committedPos)
+	e.Bytes(body)
+	return e.B
+}
+
+func decodeImage(b []byte) (zxid int64, pos uint64, body []byte, err error) {
+	d := machine.NewDecoder(b)
+	if d.Byte() != imageFormat {
+		return 0, 0, nil, errImage
+	}
+	zxid, pos, body = int64(d.Uint()), d.Uint(), d.Bytes()
+	if d.Done() != nil || zxid < 0 || (zxid == 0) != (pos == 0) || pos > 1<<62 || epochOf(zxid) > maxEpoch {
+		return 0, 0, nil, errImage
+	}
+	return zxid, pos, body, nil
+}
+
+// drawSnapshot draws when the next snapshot is taken: after between half and all of snapCount transactions, so that servers do not all take
+// theirs together (SyncRequestProcessor.shouldSnapshot).
+func (p *peer) drawSnapshot() {
+	p.due = p.saved + p.snapCount/2 + p.rand.Uint64N(p.snapCount/2+1)
+}
+
+// save a snapshot of what is committed, and all that is needed beside it: together they replace the disk.
+func (p *peer) save(image []byte) {
+	p.saved = p.committedPos
+	p.drawSnapshot()
+	p.out.Snapshot = image
+	p.out.Log = append(p.out.Log[:0], numberRecord(recordLife, p.life), numberRecord(recordAccepted, p.accepted))
+	for pos := p.committedPos + 1; pos <= p.log.lastPos(); pos++ {
+		p.out.Log = append(p.out.Log, p.log.at(pos).record)
+	}
+	p.out.Log = append(p.out.Log, numberRecord(recordCurrent, p.current))
+	p.held, p.owed = nil, nil
+}
+
+// install the leader's snapshot in place of the log. It is durable with this step, whatever becomes of the synchronization (ZOOKEEPER-3642).
+func (p *peer) install(image []byte) {
+	zxid, pos, body, err := decodeImage(image)
+	if err != nil || zxid <= p.committed {
+		p.look()
+		return
+	}
+	p.counts.SnapshotsLoaded++
+	p.log.reset(zxid, pos)
+	p.committed, p.committedPos = zxid, pos
+	p.say(news{kind: installed, zxid: zxid, body: body})
+	if p.flaw == keepHalfSnapshot {
+		p.owed, p.saved = image, pos
+		p.drawSnapshot()
+		return
+	}
+	p.save(image)
+}
+
+// trim the log in memory to its window, now and then. What was logged in this very step stays: whoever judges the log has not seen it yet.
+func (p *peer) trim() {
+	if p.committedPos-min(p.committedPos, p.log.basePos) > 2*p.window {
+		p.log.forget(min(p.low(), p.before))
+	}
+}
+
+// restore what the host found on the disk.
+func (p *peer) restore(image []byte, records [][]byte) error {
+	if image != nil {
+		zxid, pos, body, err := decodeImage(image)
+		if err != nil {
+			return err
+		}
+		p.log.base, p.log.basePos = zxid, pos
+		p.committed, p.committedPos, p.saved = zxid, pos, pos
+		p.say(news{kind: installed, zxid: zxid, body: body})
+	}
+	for _, b := range records {
+		if err := p.replay(b); err != nil {
+			return err
+		}
+	}
+	p.log.changed = 0
+	if p.flaw == forgetAcceptedEpoch {
+		p.accepted = 0
+	}
+	return nil
+}
+
+// replay one record of the disk.
+func (p *peer) replay(b []byte) error {
+	if len(b) == 0 {
+		return errRecord
+	}
+	if b[0] == recordTxn {
+		t, ok := txnOf(b)
+		if !ok || t.zxid <= p.log.last() {
+			return errRecord
+		}
+		if p.flaw != noLogReplay {
+			p.log.append(t)
+		}
+		return nil
+	}
+	d := machine.NewDecoder(b[1:])
+	v := d.Uint()
+	if d.Done() != nil {
+		return errRecord
+	}
+	switch b[0] {
+	case recordTruncate:
+		return p.replayTruncate(int64(v))
+	case recordAccepted:
+		p.accepted = v
+	case recordCurrent:
+		p.current = v
+	case recordLife:
+		p.life = v
+	default:
+		return errRecord
+	}
+	if v > 1<<38 || b[0] != recordLife && v > maxEpoch {
+		return errRecord
+	}
+	return nil
+}
+
+func (p *peer) replayTruncate(zxid int64) error {
+	if p.flaw == noLogReplay {
+		return nil
+	}
+	if zxid < p.log.base {
+		return errRecord
+	}
+	pos := p.log.find(zxid)
+	if p.log.zxid(pos) != zxid {
+		return errRecord
+	}
+	p.log.truncate(pos)
+	return nil
+}
