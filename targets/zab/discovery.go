@@ -258,7 +258,7 @@ func (p *peer) desert() {
 	if p.channel != nil {
 		p.close(p.channel)
 	}
-	p.allegiance, p.owed = allegiance{}, nil
+	p.allegiance = allegiance{}
 }
 
 // fromLeader takes what is meant for a learner.

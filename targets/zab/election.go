@@ -9,7 +9,10 @@ type vote struct {
 
 // above orders votes by epoch, then by zxid, then by server (claim E2).
 func (p *peer) above(a, b vote) bool {
-	if a.epoch != b.epoch && p.flaw != voteIgnoresEpoch {
+	if p.flaw == voteIgnoresEpoch {
+		a.epoch, a.zxid, b.epoch, b.zxid = 0, int64(counterOf(a.zxid)), 0, int64(counterOf(b.zxid))
+	}
+	if a.epoch != b.epoch {
 		return a.epoch > b.epoch
 	}
 	if a.zxid != b.zxid {

@@ -13,20 +13,21 @@ const (
 	defaultHeartbeat = 50 * time.Millisecond
 	defaultElection  = 300 * time.Millisecond
 	defaultSnapshot  = 10000
-	defaultWindow    = 500 // ZooKeeper's commitLogCount
+	defaultWindow    = 500 // ZooKeeper's commitLogCount; less where snapshots are frequent
 )
 
 // Limits that are nobody's business to choose.
 const (
 	initFactor   = 4         // initLimit over syncLimit
+	windowShare  = 4         // the window's default is one in so many of snapCount, at most
 	frameBytes   = 256 << 10 // items in one frame, but for the last
 	flightFrames = 1 << 14   // frames under way to one server
 	flightBytes  = 64 << 20
-	resendFrames = 32  // at once
-	earlyFrames  = 128 // kept that have overtaken others
+	resendFrames = 64   // at once
+	earlyFrames  = 1024 // kept that have overtaken others
 	maxCounter   = 1<<32 - 1
 	maxEpoch     = 1<<31 - 1
-	overflowAt   = 200 // of the flaw counterOverflow
+	overflowAt   = 100 // of the flaw counterOverflow
 )
 
 // timing in ticks, and sizes in transactions.
@@ -53,7 +54,7 @@ func defaults(o machine.Options) machine.Options {
 		o.Snapshot = defaultSnapshot
 	}
 	if o.Keep <= 0 {
-		o.Keep = defaultWindow
+		o.Keep = min(defaultWindow, max(o.Snapshot/windowShare, 1))
 	}
 	return o
 }

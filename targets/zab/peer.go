@@ -66,7 +66,6 @@ type peer struct {
 	queue   []news
 	head    int // of queue
 	held    [][]byte
-	owed    []byte // of the flaw keepHalfSnapshot: a snapshot that is installed and not saved
 	before  uint64 // position up to which the log is what it was before this step
 	out     *machine.Effects
 	scratch message
@@ -182,6 +181,7 @@ func (p *peer) finish() {
 	if p.committedPos >= p.due && p.committedPos > p.saved {
 		p.counts.SnapshotsTaken++
 		p.save(p.encodeImage())
+		p.drawSnapshot()
 	}
 	p.trim()
 	for _, l := range p.learners {

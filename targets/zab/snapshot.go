@@ -45,14 +45,13 @@ func (p *peer) drawSnapshot() {
 // save a snapshot of what is committed, and all that is needed beside it: together they replace the disk.
 func (p *peer) save(image []byte) {
 	p.saved = p.committedPos
-	p.drawSnapshot()
 	p.out.Snapshot = image
 	p.out.Log = append(p.out.Log[:0], numberRecord(recordLife, p.life), numberRecord(recordAccepted, p.accepted))
 	for pos := p.committedPos + 1; pos <= p.log.lastPos(); pos++ {
 		p.out.Log = append(p.out.Log, p.log.at(pos).record)
 	}
 	p.out.Log = append(p.out.Log, numberRecord(recordCurrent, p.current))
-	p.held, p.owed = nil, nil
+	p.held = nil
 }
 
 // install the leader's snapshot in place of the log. It is durable with this step, whatever becomes of the synchronization (ZOOKEEPER-3642).
@@ -66,12 +65,10 @@ func (p *peer) install(image []byte) {
 	p.log.reset(zxid, pos)
 	p.committed, p.committedPos = zxid, pos
 	p.say(news{kind: installed, zxid: zxid, body: body})
-	if p.flaw == keepHalfSnapshot {
-		p.owed, p.saved = image, pos
-		p.drawSnapshot()
-		return
+	if p.saved = pos; p.flaw != keepHalfSnapshot {
+		p.save(image)
 	}
-	p.save(image)
+	p.drawSnapshot()
 }
 
 // trim the log in memory to its window, now and then. What was logged in this very step stays: whoever judges the log has not seen it yet.

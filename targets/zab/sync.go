@@ -143,9 +143,6 @@ func (p *peer) onNewLeader(epoch uint64) {
 	if p.phase != joining || epoch != p.epochOf {
 		return
 	}
-	if p.owed != nil {
-		p.save(p.owed)
-	}
 	if p.current != epoch {
 		p.setCurrent(epoch)
 	}
