@@ -28,6 +28,10 @@ type Options struct {
 	Drift     float64       // bound on the relative rate of two nodes' monotonic clocks that a lease assumes, e.g. 0.05
 	Snapshot  int           // applied entries between two snapshots
 	Keep      int           // revisions of history that the store keeps for reads at a revision and watches
+
+	// Of ZAB alone.
+	SessionTick time.Duration // ZooKeeper's tickTime as sessions count it: their time-outs are between 2 and 20 of it
+	Super       string        // digest of the superuser, "super:" and the base64 of a SHA-1; empty: there is none
 }
 
 // Machine is one node's protocol state. One goroutine at a time. Step and Status never block. A broken invariant panics.
@@ -55,18 +59,26 @@ type Message struct {
 }
 
 // Request comes from a client connection. Conn is unique over all nodes and all time (never 0), Seq increases by one within it from 1.
-// A connection may have many requests outstanding. Body is an encoded Command.
+// A connection may have many requests outstanding. Body is in the target's language: an encoded Command, or one frame of what its clients speak.
 type Request struct {
-	Conn uint64
-	Seq  uint64
-	Body []byte
+	Conn    uint64
+	Seq     uint64
+	Body    []byte
+	Address string // of the client, without port; empty: unknown. The first request's counts
 }
 
-// Reply answers one request; each request is answered at most once. Body is an encoded Result.
+// Reply answers one request; each request is answered at most once. Body is in the target's language, an encoded Result where requests are Commands.
+//
+// With Seq 0 it answers no one request but is pushed: the host hands a connection's pushed replies over in the order in which the machine emitted
+// them, those of one Step and those of many, and what they belong to is the body's affair. A push may come unasked.
+//
+// With Close the host ends the connection after Body has been handed over; a nil Body is nothing to hand over. The machine emits no more for that
+// connection. It hears Gone of it, as of every other; until then requests that were on their way may still come.
 type Reply struct {
-	Conn uint64
-	Seq  uint64
-	Body []byte
+	Conn  uint64
+	Seq   uint64
+	Body  []byte
+	Close bool
 }
 
 // Effects of one Step. The host makes Snapshot and then Log durable, in this order, BEFORE Send and Reply leave the node.
