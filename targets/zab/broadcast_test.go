@@ -301,7 +301,7 @@ func TestAcceptedEpochAhead(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()
 	w.elect(t)
 	w.at(1).crash()
-	w.at(1).log = append(w.at(1).log, numberRecord(recordAccepted, 9))
+	w.at(1).records = append(w.at(1).records, numberRecord(recordAccepted, 9))
 	w.at(1).start()
 	w.settles(t)
 	if l := w.leader(); l.epoch <= 9 {

@@ -152,7 +152,7 @@ func TestE5B6B12NewestHistoryWins(t *testing.T) {
 	w.onlyTo(l.id, 1)
 	zxid, _ := proposes(l, "on two of five")
 	w.tick(3)
-	if w.at(1).peer.log.last() != zxid || len(w.order) != 3 {
+	if w.at(1).log.last() != zxid || len(w.order) != 3 {
 		t.Fatalf("it should be logged by n1 and not committed: %s", w.states())
 	}
 	l.crash()
@@ -227,5 +227,70 @@ func TestE10Notifications(t *testing.T) {
 		w.tick(1)
 		w.elect(t)
 		t.Logf("%d servers: %d notifications in the first election, %d in the second", n, first, count()-first)
+	}
+}
+
+// A leader whose follower's history is newer than its own gives up before anybody takes over its history (claim E5).
+func TestE5LeaderGivesUp(t *testing.T) {
+	for _, c := range []struct {
+		theirs vote
+		yes    bool
+		want   state
+	}{
+		{vote{epoch: 1, zxid: zxidOf(1, 2)}, true, leading}, {vote{epoch: 1, zxid: zxidOf(1, 3)}, true, looking}, {vote{epoch: 2}, true, looking},
+		{vote{epoch: 0, zxid: zxidOf(1, 9)}, true, leading}, {vote{epoch: 2}, false, leading},
+	} {
+		n, gets := alone(t, 3)
+		n.crash()
+		n.records = append(n.records, newTxn(zxidOf(1, 1), nil).record, newTxn(zxidOf(1, 2), nil).record, numberRecord(recordCurrent, 1), numberRecord(recordAccepted, 1))
+		n.start()
+		gets(2, encodeNote(note{looking, 1, vote{1, 1, zxidOf(1, 2)}}))
+		gets(3, encodeNote(note{looking, 1, vote{1, 1, zxidOf(1, 2)}}))
+		if n.state != leading {
+			t.Fatalf("state %d", n.state)
+		}
+		gets(2, (&peer{}).upFrame(1, item{kind: itemFollowerInfo, epoch: 4}))
+		if n.epoch != 5 || n.stage != agreeing || n.accepted != 5 || n.current != 1 {
+			t.Fatalf("epoch %d at stage %d", n.epoch, n.stage)
+		}
+		gets(2, (&peer{}).upFrame(2, item{kind: itemAckEpoch, epoch: 5, yes: c.yes, current: c.theirs.epoch, zxid: c.theirs.zxid}))
+		if n.state != c.want || n.state == leading && (n.stage == enrolling) != c.yes {
+			t.Errorf("%+v: state %d, stage %d, want state %d", c, n.state, n.stage, c.want)
+		}
+	}
+}
+
+func (p *peer) upFrame(seq uint64, i item) []byte {
+	b := p.frameOf(1<<24|1, seq, i)
+	b[0] = msgUp
+	return b
+}
+
+// What a server has promised: acceptedEpoch on the disk, once, before it answers.
+func TestAcceptedOnce(t *testing.T) {
+	for _, c := range []struct {
+		accepted, epoch uint64
+		state           state
+		yes             bool
+	}{{3, 4, following, true}, {3, 3, following, false}, {3, 2, looking, false}} {
+		n, gets := alone(t, 3)
+		n.crash()
+		n.records = append(n.records, numberRecord(recordAccepted, c.accepted))
+		n.start()
+		gets(2, encodeNote(note{looking, 1, vote{leader: 3}}))
+		gets(3, encodeNote(note{looking, 1, vote{leader: 3}}))
+		sent := gets(3, (&peer{}).frameOf(n.channel.session, 1, item{kind: itemLeaderInfo, epoch: c.epoch}))
+		if n.state != c.state || n.accepted != max(c.accepted, c.epoch) {
+			t.Fatalf("%+v: state %d, accepted %d", c, n.state, n.accepted)
+		}
+		if c.state == looking {
+			continue
+		}
+		if i := sent[0].items[0]; i.kind != itemAckEpoch || i.yes != c.yes || i.epoch != c.epoch {
+			t.Errorf("%+v: answered %+v", c, i)
+		}
+		if last := n.records[len(n.records)-1]; c.yes && string(last) != string(numberRecord(recordAccepted, c.epoch)) {
+			t.Errorf("%+v: logged %v last", c, last)
+		}
 	}
 }

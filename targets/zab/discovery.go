@@ -236,20 +236,20 @@ func (p *peer) agree() {
 
 // allegiance is what a learner keeps of its leader.
 type allegiance struct {
-	channel *channel // nil: none
-	phase   phase
-	epochOf uint64 // the leader's
-	begun   uint64 // tick
-	heardOf uint64 // tick at which the leader was heard last
-	reached bool   // it has answered
-	unacked bool   // something was logged in this step that the leader waits for
+	channel   *channel // nil: none
+	phase     phase
+	under     uint64 // the leader's epoch
+	begun     uint64 // tick
+	lastHeard uint64 // tick at which the leader was heard last
+	reached   bool   // it has answered
+	unacked   bool   // something was logged in this step that the leader waits for
 }
 
 // follow a leader: begin a session with it.
 func (p *peer) follow() {
 	p.sessions++
 	c := p.newChannel(p.leader, p.life<<24|p.sessions, true)
-	p.allegiance = allegiance{channel: c, begun: p.ticks, heardOf: p.ticks}
+	p.allegiance = allegiance{channel: c, begun: p.ticks, lastHeard: p.ticks}
 	p.add(c, item{kind: itemFollowerInfo, epoch: p.accepted})
 }
 
@@ -270,7 +270,7 @@ func (p *peer) fromLeader(from int, m *message, body []byte) {
 		}
 		return
 	}
-	p.heardOf, p.reached = p.ticks, true
+	p.lastHeard, p.reached = p.ticks, true
 	switch m.kind {
 	case msgResetDown:
 		p.look()
@@ -289,7 +289,7 @@ func (p *peer) fromLeader(from int, m *message, body []byte) {
 // allegianceTick: a learner without its leader looks for another one.
 func (p *peer) allegianceTick() {
 	switch {
-	case p.ticks-p.heardOf > p.syncLimit && p.reached, !p.reached && p.ticks-p.begun > p.contact,
+	case p.ticks-p.lastHeard > p.syncLimit && p.reached, !p.reached && p.ticks-p.begun > p.contact,
 		p.phase != serving && p.ticks-p.begun > p.initLimit, p.channel.full():
 		p.look()
 	default:
@@ -337,7 +337,7 @@ func (p *peer) onLeaderInfo(epoch uint64) {
 	if counts {
 		p.setAccepted(epoch)
 	}
-	p.phase, p.epochOf = joining, epoch
+	p.phase, p.under = joining, epoch
 	p.add(p.channel, item{kind: itemAckEpoch, epoch: epoch, yes: counts, current: p.current, zxid: p.log.last()})
 	if p.flaw == epochBeforeLog {
 		p.setCurrent(epoch)

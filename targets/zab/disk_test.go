@@ -17,11 +17,11 @@ func TestRestart(t *testing.T) {
 		w.settles(t)
 		n := w.at(i%3 + 1)
 		before := n.status()
-		last, accepted := n.peer.log.last(), n.accepted
+		last, accepted := n.log.last(), n.accepted
 		n.crash()
 		n.start()
 		after := n.status()
-		if after.Last != before.Last || after.Snapshot != before.Snapshot || after.Term != before.Term || n.peer.log.last() != last || n.accepted != accepted {
+		if after.Last != before.Last || after.Snapshot != before.Snapshot || after.Term != before.Term || n.log.last() != last || n.accepted != accepted {
 			t.Fatalf("got %+v after the restart, %+v before", after, before)
 		}
 		if after.Applied != after.Snapshot || n.applied != int(after.Snapshot) || n.life != n.lives {
@@ -29,8 +29,8 @@ func TestRestart(t *testing.T) {
 		}
 		w.settles(t)
 	}
-	if n := w.at(1); n.counts.SnapshotsTaken == 0 || n.saved == 0 || len(n.peer.log.txns) > 11 {
-		t.Errorf("%d snapshots, the last at %d, %d transactions in memory", n.counts.SnapshotsTaken, n.saved, len(n.peer.log.txns))
+	if n := w.at(1); n.counts.SnapshotsTaken == 0 || n.saved == 0 || len(n.log.txns) > 11 {
+		t.Errorf("%d snapshots, the last at %d, %d transactions in memory", n.counts.SnapshotsTaken, n.saved, len(n.log.txns))
 	}
 }
 
@@ -86,7 +86,7 @@ func TestEpochIsLoggedBehindItsHistory(t *testing.T) {
 	w.leader().crash()
 	w.startAll()
 	w.elect(t)
-	log := w.at(1).log
+	log := w.at(1).records
 	epoch := slices.IndexFunc(log, func(b []byte) bool { return string(b) == string(numberRecord(recordCurrent, 2)) })
 	accepted := slices.IndexFunc(log, func(b []byte) bool { return string(b) == string(numberRecord(recordAccepted, 2)) })
 	txns := 0

@@ -59,7 +59,7 @@ type node struct {
 	up       bool
 	lives    uint64
 	snapshot []byte
-	log      [][]byte
+	records  [][]byte
 	pending  []write
 	applied  int // of w.order
 	seq      uint64
@@ -110,7 +110,7 @@ func (n *node) start() {
 	w := n.w
 	n.lives++
 	n.up, n.applied, n.led = true, 0, false
-	c := machine.Config{ID: n.id, Voters: w.voters, Observers: w.observers, Seed: 100*n.lives + uint64(n.id), Snapshot: n.snapshot, Log: n.log, Options: w.o}
+	c := machine.Config{ID: n.id, Voters: w.voters, Observers: w.observers, Seed: 100*n.lives + uint64(n.id), Snapshot: n.snapshot, Log: n.records, Options: w.o}
 	p, err := newPeer(c, n.image)
 	if err != nil {
 		w.violate("start: %v", err)
@@ -206,10 +206,10 @@ func (n *node) flush() {
 
 func (n *node) sync(fx machine.Effects) {
 	if fx.Snapshot != nil {
-		n.snapshot, n.log, n.zxids = fx.Snapshot, nil, nil
+		n.snapshot, n.records, n.zxids = fx.Snapshot, nil, nil
 		n.snapped, _, _, _ = decodeImage(fx.Snapshot)
 	}
-	n.log = append(n.log, fx.Log...)
+	n.records = append(n.records, fx.Log...)
 	for _, b := range fx.Log {
 		if t, ok := txnOf(b); ok {
 			n.zxids = append(n.zxids, t.zxid)
@@ -399,7 +399,7 @@ func (w *world) states() string {
 	for _, n := range w.nodes {
 		if n.up {
 			fmt.Fprintf(&b, "n%d state %d stage %d phase %d round %d vote %+v leader %d accepted %d current %d last %#x applied %d; ", n.id, n.state, n.stage, n.phase,
-				n.round, n.vote, n.leader, n.accepted, n.current, n.peer.log.last(), n.applied)
+				n.round, n.vote, n.leader, n.accepted, n.current, n.log.last(), n.applied)
 		}
 	}
 	return b.String()

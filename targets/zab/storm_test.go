@@ -125,10 +125,10 @@ func (w *world) load() {
 func (w *world) matching() {
 	for _, a := range w.nodes {
 		for _, b := range w.nodes[a.id:] {
-			low, high := max(a.log_().basePos, b.log_().basePos), min(a.log_().lastPos(), b.log_().lastPos())
+			low, high := max(a.log.basePos, b.log.basePos), min(a.log.lastPos(), b.log.lastPos())
 			same := false
 			for pos := high; pos > low; pos-- {
-				x, y := a.log_().at(pos), b.log_().at(pos)
+				x, y := a.log.at(pos), b.log.at(pos)
 				same = same || epochOf(x.zxid) == epochOf(y.zxid)
 				if same && string(x.record) != string(y.record) {
 					w.violate("n%d and n%d differ at %d below a transaction of one epoch", a.id, b.id, pos)
@@ -137,8 +137,6 @@ func (w *world) matching() {
 		}
 	}
 }
-
-func (n *node) log_() *log { return &n.peer.log }
 
 const storms = 300
 
@@ -167,5 +165,16 @@ func TestStorms(t *testing.T) {
 	}
 	if told == 0 || sure == 0 || txns == 0 || snaps == 0 {
 		t.Error("the storms were calm")
+	}
+}
+
+// The same events give the same effects.
+func TestSameSeedSameStorm(t *testing.T) {
+	for seed := range uint64(10) {
+		a, _ := storm(seed, "", 1000)
+		b, _ := storm(seed, "", 1000)
+		if x, y := a.states(), b.states(); x != y || len(a.order) != len(b.order) || a.order[len(a.order)-1] != b.order[len(b.order)-1] {
+			t.Errorf("seed %d: %s and %s", seed, x, y)
+		}
 	}
 }

@@ -140,7 +140,7 @@ func (p *peer) onProposal(t txn) {
 // the beginning of these records leaves no epoch without its history (ZOOKEEPER-4643). The acknowledgement leaves when all of them are durable
 // (ZOOKEEPER-4646), and before that of any proposal (ZOOKEEPER-4685).
 func (p *peer) onNewLeader(epoch uint64) {
-	if p.phase != joining || epoch != p.epochOf {
+	if p.phase != joining || epoch != p.under {
 		return
 	}
 	if p.current != epoch {
