@@ -59,7 +59,7 @@ var Flaws = []Flaw{
 	{"counter-overflow", "the counter of zxids runs over into the epoch instead of forcing a new one (here after 100 transactions; ZOOKEEPER-1277)",
 		[]string{"kill"}, "sync", "set", counterOverflow},
 	{"ignore-last-zxid", "a server takes clients that have seen more than it has: they go back in time",
-		[]string{"partition", "kill"}, "local", "register", ignoreLastZxid},
+		[]string{"pause", "partition"}, "local", "register", ignoreLastZxid},
 	{"silent-new-session", "a client that comes back with a session that has expired gets another one, and is not told",
 		[]string{"partition", "pause"}, "local", "lock", silentNewSession},
 	{"reply-before-event", "who writes has the answer before the event that the write has made",

@@ -39,8 +39,8 @@ type host struct {
 	lives    uint64
 	snapshot []byte
 	log      [][]byte
-	back     time.Duration // of its monotonic clock
-	late     []machine.Message
+	back     time.Duration   // of its monotonic clock
+	late     []machine.Event // came while it was paused
 }
 
 const beat = 10 * time.Millisecond
@@ -98,8 +98,8 @@ func (h *hall) step(n *host, e machine.Event) {
 		return
 	}
 	if n.paused {
-		if e.Message != nil {
-			n.late = append(n.late, *e.Message)
+		if e.Message != nil || e.Request != nil || e.Gone != 0 {
+			n.late = append(n.late, e)
 		}
 		return
 	}
@@ -166,7 +166,7 @@ func (h *hall) resume(n *host) {
 	late := n.late
 	n.late = nil
 	for i := range late {
-		h.step(n, machine.Event{Message: &late[i]})
+		h.step(n, late[i])
 	}
 }
 

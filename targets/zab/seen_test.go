@@ -58,16 +58,7 @@ func deposed(t *testing.T, mode string) string {
 	lead, _ := h.elect()
 	reader := h.connect(lead)
 	reader.want(jute.OK, creating("/x", "old", 0))
-	lead.paused = true
-	other := lead
-	h.until("another leader", func() bool {
-		for _, n := range h.hosts {
-			if n != lead && n.peer.leads() {
-				other = n
-			}
-		}
-		return other != lead
-	})
+	other := h.depose(lead)
 	h.connect(other).want(jute.OK, setting("/x", "new", -1))
 	lead.paused = false // what has come meanwhile it will read later
 	reader.send(toSync("/x"))
@@ -90,20 +81,34 @@ func TestZ4SyncAsksNoQuorum(t *testing.T) {
 	}
 }
 
-// behind gives a client that has seen more than a server has, and its connection to that server.
+// behind gives a client that has seen a write of a new leader, and its connection to the old one, which has just woken up.
 func behind(t *testing.T, flaw string) (seen, now *client) {
 	h := newHall(t, 1, 3, 0, machine.Options{Flaw: flaw})
 	lead, follower := h.elect()
-	seen = h.connect(lead)
+	seen = h.connect(follower)
 	seen.want(jute.OK, creating("/x", "old", 0))
 	h.pass(10)
-	h.cut = apart(follower.id)
+	other := h.depose(lead)
+	seen = h.open(other, seen)
+	h.until("reconnected", func() bool { return seen.greeted })
 	seen.want(jute.OK, setting("/x", "new", -1))
 	seen.drop()
-	now = h.open(follower, seen)
-	h.cut = apart()
-	h.pass(10)
-	return seen, now
+	lead.paused = false // what has come meanwhile it will read later
+	return seen, h.open(lead, seen)
+}
+
+// depose a leader by a pause, until there is another one.
+func (h *hall) depose(lead *host) (other *host) {
+	lead.paused = true
+	h.until("another leader", func() bool {
+		for _, n := range h.hosts {
+			if n != lead && n.peer.leads() {
+				other = n
+			}
+		}
+		return other != nil
+	})
+	return other
 }
 
 // TestZ5SingleSystemImage: a server that is behind what a client has seen does not take it.
@@ -113,8 +118,10 @@ func TestZ5SingleSystemImage(t *testing.T) {
 		t.Errorf("taken: %+v", now)
 	}
 	h := seen.h
-	h.pass(20)
+	h.resume(now.at)
+	h.elect()
 	again := h.open(now.at, seen)
+	h.until("reconnected", func() bool { return again.greeted })
 	if got := again.want(jute.OK, getting("/x")).Data; string(got) != "new" {
 		t.Errorf("read %q", got)
 	}
