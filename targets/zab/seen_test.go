@@ -253,6 +253,7 @@ func TestZ11Expiry(t *testing.T) {
 		}
 		c.want(jute.OK, ping())
 		silent := h.now
+		lead.back += 5 * time.Second
 		h.until("the session has expired", func() bool {
 			watcher.send(ping())
 			return watcher.do(exists("/e")).Err == jute.NoNode
@@ -353,6 +354,13 @@ func TestWatchesOfEachKind(t *testing.T) {
 	if !slices.Equal(c.events, want) {
 		t.Errorf("events %v", c.events)
 	}
+	h.open(follower, nil).drop()
+	d := h.connect(follower)
+	d.want(jute.OK, watching("/p"))
+	if r := follower.Report(); r.Data.Watches != 2 || len(r.Connections) != 2 {
+		t.Errorf("report %+v", r)
+	}
+	d.drop()
 	if r := follower.Report(); r.Data.Watches != 1 || r.Child.Watches != 1 || len(r.Connections) != 1 || r.Connections[0].Session != c.session {
 		t.Errorf("report %+v", r)
 	}
@@ -458,4 +466,30 @@ func TestContainersAndTTLNodes(t *testing.T) {
 	h.until("both have gone", func() bool {
 		return c.do(exists("/c")).Err == jute.NoNode && c.do(exists("/t")).Err == jute.NoNode
 	})
+}
+
+// TestPausedLeaderExpiresNobody at once when it wakes up: its clock has gone on, and what the clients have said meanwhile is still to be read.
+func TestPausedLeaderExpiresNobody(t *testing.T) {
+	h := newHall(t, 1, 3, 0, machine.Options{SessionTick: 50 * time.Millisecond})
+	lead, follower := h.elect()
+	h.conns += 2
+	c := &client{h: h, at: follower, conn: h.conns}
+	h.clients[c.conn] = c
+	c.frame(jute.ConnectRequest{Timeout: 1, HasReadOnly: true}.Encode())
+	h.until("the session is open", func() bool { return c.greeted })
+	lead.paused = true
+	for range 26 {
+		h.pass(1)
+		c.send(ping())
+	}
+	lead.paused = false
+	h.step(lead, machine.Event{})
+	h.resume(lead)
+	for range 50 {
+		h.pass(1)
+		c.send(ping())
+	}
+	if c.closed {
+		t.Error("expired")
+	}
 }
