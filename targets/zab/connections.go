@@ -204,42 +204,49 @@ func (s *Server) take(c *connection, in *machine.Request) {
 	}
 	c.received++
 	c.lastXid, c.lastOp = q.Xid, q.Op
-	x := &pending{seq: in.Seq, q: q, body: in.Body}
+	remote, end, code := false, false, jute.OK
 	switch {
 	case err != nil:
-		x.code = jute.MarshallingError
+		code = jute.MarshallingError
 	case q.Op == jute.Auth:
-		s.authenticate(c, x)
+		if code = s.authenticate(c, &q); code != jute.OK {
+			end = true
+		}
 	case q.Op == jute.SASL || readable(q.Op):
 	case q.Op == jute.Sync || q.Op.Writes() && q.Op != jute.CreateSession:
-		x.remote, x.end = true, q.Op == jute.CloseSession
+		remote, end = true, q.Op == jute.CloseSession
 	default:
-		x.code, x.end = jute.Unimplemented, true
+		code, end = jute.Unimplemented, true
 	}
-	c.ending = x.end
+	c.ending = end
 	s.touch(c, q.Op)
-	if c.queue = append(c.queue, x); !x.remote {
-		s.flush(c)
+	if !remote && len(c.queue) == 0 {
+		r := s.perform(c, &q, code)
+		s.respond(c, q.Op, &r, end)
 		return
 	}
-	if c.unsent > 0 || c.syncs > 0 {
+	x := &pending{seq: in.Seq, q: q, body: in.Body, remote: remote, end: end, code: code}
+	c.queue = append(c.queue, x)
+	switch {
+	case !remote:
+	case c.unsent > 0 || c.syncs > 0:
 		c.unsent++
-		return
+	default:
+		s.dispatchOne(c, x)
 	}
-	s.dispatchOne(c, x)
 }
 
-func (s *Server) authenticate(c *connection, x *pending) {
-	earned, ok := tree.Authenticate(x.q.Scheme, x.q.Auth, s.o.Super)
+func (s *Server) authenticate(c *connection, q *jute.Request) jute.Code {
+	earned, ok := tree.Authenticate(q.Scheme, q.Auth, s.o.Super)
 	if !ok {
-		x.code, x.end = jute.AuthFailed, true
-		return
+		return jute.AuthFailed
 	}
 	for _, id := range earned {
 		if !slices.Contains(c.who, id) {
 			c.who = append(c.who, id)
 		}
 	}
+	return jute.OK
 }
 
 // dispatch what waits for the leader. A write behind a sync waits for it: the sync's answer may come after the write has been applied, and a read in
@@ -299,15 +306,19 @@ func (s *Server) flush(c *connection) {
 			c.queue = nil
 		}
 		if !x.remote {
-			x.reply = s.perform(c, x)
+			x.reply = s.perform(c, &x.q, x.code)
 		}
-		c.sent++
-		c.lastZxid = max(c.lastZxid, x.reply.Zxid)
-		body := x.reply.Encode(x.q.Op)
-		if x.end {
-			s.close(c, body)
-			return
-		}
+		s.respond(c, x.q.Op, &x.reply, x.end)
+	}
+}
+
+// respond to a request of the kind op.
+func (s *Server) respond(c *connection, op jute.Op, r *jute.Response, end bool) {
+	c.sent++
+	c.lastZxid = max(c.lastZxid, r.Zxid)
+	if body := r.Encode(op); end {
+		s.close(c, body)
+	} else {
 		s.push(machine.Reply{Conn: c.id, Body: body})
 	}
 }

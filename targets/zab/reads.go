@@ -22,16 +22,15 @@ func readable(op jute.Op) bool {
 }
 
 // perform what is not for the leader. The state is this server's own: it may be stale (claim Z1), but has all that this connection has been told.
-func (s *Server) perform(c *connection, x *pending) jute.Response {
-	q := &x.q
-	r := jute.Response{Xid: q.Xid, Zxid: s.tree.Zxid(), Err: x.code}
-	if x.code == jute.Unimplemented {
+func (s *Server) perform(c *connection, q *jute.Request, code jute.Code) jute.Response {
+	r := jute.Response{Xid: q.Xid, Zxid: s.tree.Zxid(), Err: code}
+	if code == jute.Unimplemented {
 		r.Zxid = -1
 	}
 	if q.Op == jute.Auth || q.Op == jute.SASL {
 		r.Zxid = 0 // without SASL there is no token to give; ZooKeeper says so with success
 	}
-	if x.code != jute.OK {
+	if code != jute.OK {
 		return r
 	}
 	switch q.Op {

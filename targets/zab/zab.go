@@ -8,7 +8,25 @@ import (
 	"assize/targets/zab/tree"
 )
 
-// Server is one ZooKeeper server: a peer, the tree that its transactions make, and the service to this server's clients.
+// Server is one ZooKeeper server: a peer, the tree that its transactions make, and the service to this server's clients. What a client sends is one
+// payload of its protocol in a machine.Request, the first one of a connection a ConnectRequest; what it is told is pushed, with Seq 0.
+//
+// The service promises: replies leave in the order of a connection's requests; a read sees all writes that its connection had asked for before it, and
+// none that it has asked for after it; an event comes before the data that it announces and before the reply to the write that has made it; a request is
+// executed once or never, and whoever is not told which has lost his connection.
+//
+// Divergence from ZooKeeper:
+//
+//   - A session belongs to the connection on which the leader has validated it last, not to that connection's server.
+//   - A session's time-out is what it was made with. A client that comes back and asks for another one is told the old one.
+//   - Sessions expire one tick later: in the second after their time-out. So what keeps them alive may be a tick on its way. The leader's clock does not
+//     leap for them: see observe.
+//   - A connection's writes behind a sync wait for it. In ZooKeeper, too, the sync's reply is sent before theirs.
+//   - The reply to a sync carries the zxid that it stands for, not that of the server's last transaction.
+//   - A malformed request, and a sync whose session has moved, use up no zxid.
+//   - Containers and TTL nodes are looked after every ten ticks of sessions, not every minute.
+//   - There are no local sessions, no read-only servers, no SASL (it is answered as by a ZooKeeper without it), no reconfiguration, no limit on
+//     what is outstanding, no quotas.
 type Server struct {
 	id   int
 	o    machine.Options
