@@ -3,6 +3,7 @@ package zab
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type hall struct {
 	conns     uint64
 	clients   map[uint64]*client
 	hashes    map[uint64]uint64 // of states, by index
+	ended     map[uint64]bool   // connections that their servers have closed, or that they know to be gone
 	broken    string            // the first promise that a client has seen broken
 }
 
@@ -52,7 +54,7 @@ func newHall(t *testing.T, seed uint64, voters, observers int, o machine.Options
 	}
 	h := &hall{
 		t: t, o: o, rand: rand.New(rand.NewPCG(seed, 9)), cut: func(int, int) bool { return false }, clients: map[uint64]*client{},
-		hashes: map[uint64]uint64{},
+		hashes: map[uint64]uint64{}, ended: map[uint64]bool{},
 	}
 	for id := 1; id <= voters+observers; id++ {
 		if id <= voters {
@@ -128,6 +130,10 @@ func (h *hall) step(n *host, e machine.Event) {
 		if r.Seq != 0 {
 			h.violate("n%d replies with a number", n.id)
 		}
+		if h.ended[r.Conn] {
+			h.violate("n%d: connection %d is closed, and hears more", n.id, r.Conn)
+		}
+		h.ended[r.Conn] = r.Close
 		if c := h.clients[r.Conn]; c != nil {
 			c.hear(r)
 		}
@@ -161,10 +167,22 @@ func (h *hall) pass(ticks int) {
 	}
 }
 
+// resume a process. What clients have said it may read before what servers have.
 func (h *hall) resume(n *host) {
 	n.paused = false
 	late := n.late
 	n.late = nil
+	if h.rand.IntN(2) == 0 {
+		slices.SortStableFunc(late, func(a, b machine.Event) int {
+			switch said := func(e machine.Event) bool { return e.Message == nil }; {
+			case said(a) && !said(b):
+				return -1
+			case said(b) && !said(a):
+				return 1
+			}
+			return 0
+		})
+	}
 	for i := range late {
 		h.step(n, late[i])
 	}
@@ -295,6 +313,7 @@ func (c *client) drop() {
 	delete(c.h.clients, c.conn)
 	c.closed = true
 	c.h.step(c.at, machine.Event{Gone: c.conn})
+	c.h.ended[c.conn] = !c.at.paused
 }
 
 // do a request and wait for its reply.
@@ -319,9 +338,6 @@ func (c *client) want(code jute.Code, q jute.Request) jute.Response {
 }
 
 func (c *client) hear(r machine.Reply) {
-	if c.closed {
-		c.h.violate("connection %d is closed, and hears more", c.conn)
-	}
 	if r.Close {
 		c.closed = true
 		delete(c.h.clients, c.conn)

@@ -20,21 +20,30 @@ type strife struct {
 	users []*user
 	acked map[string]int64 // path by the client's own name for a node, to its zxid
 	maybe map[string]bool
-	seen  int // greatest value of the register that anyone was told was written
-	value int
+	set   int32 // greatest version of the register that a writer was told
+	fresh int   // reads behind a sync
+	stale int   // of them, those that have not seen what was acknowledged before it
 }
 
 type user struct {
 	*client
-	s    *strife
-	made int
-	id   int
-	done bool
+	s     *strife
+	made  int
+	id    int
+	floor map[int32]int32 // by the xid of a read: what was set when the sync before it was sent
 }
 
 func (u *user) reply(q jute.Request, r jute.Response) {
 	s := u.s
 	switch {
+	case q.Op == jute.SetData && r.Err == jute.OK:
+		s.set = max(s.set, r.Stat.Version)
+	case q.Op == jute.GetData && r.Err == jute.OK:
+		if floor, ok := u.floor[q.Xid]; ok {
+			if s.fresh++; r.Stat.Version < floor {
+				s.stale++
+			}
+		}
 	case q.Op == jute.Create && r.Err == jute.OK:
 		s.acked[string(q.Data)] = r.Zxid
 	case q.Op == jute.Create && r.Err != jute.SessionMoved && r.Err != jute.SessionExpired:
@@ -62,7 +71,7 @@ func (u *user) act() {
 			return
 		}
 		u.client = s.open(n, old)
-		u.onReply = u.reply
+		u.onReply, u.floor = u.reply, map[int32]int32{}
 		if !u.closed {
 			return
 		}
@@ -70,6 +79,9 @@ func (u *user) act() {
 			u.session, u.password, u.timeout, u.lastZxid = old.session, old.password, old.timeout, old.lastZxid
 		}
 		return
+	}
+	if u.at.paused && s.rand.IntN(20) > 0 {
+		return // so that it still has something to ask when there is another leader
 	}
 	if !u.greeted || len(u.asked) > 6 {
 		if s.rand.IntN(200) == 0 {
@@ -84,7 +96,9 @@ func (u *user) act() {
 	case 3:
 		u.send(getting("/q"))
 	case 4:
+		u.floor[u.xid+2] = s.set
 		u.send(toSync("/q"))
+		u.send(getting("/q"))
 	case 5:
 		u.send(jute.Request{Op: jute.GetChildren, Path: "/q", Watch: true})
 	case 6:
@@ -158,12 +172,16 @@ func (s *strife) mend() {
 
 // TestZ6NothingAcknowledgedIsLost, nothing happens twice, and what nobody has asked for never happens.
 func TestZ6NothingAcknowledgedIsLost(t *testing.T) {
-	acked, maybe := 0, 0
+	acked, maybe, snaps := 0, 0, uint64(0)
+	fresh, stale := map[string]int{}, map[string]int{}
 	for seed := range uint64(20) {
 		o := machine.Options{Read: Modes[seed%3], Snapshot: []int{0, 40}[seed/3%2], SessionTick: time.Second}
 		s := runStrife(t, seed, o)
 		acked, maybe = acked+len(s.acked), maybe+len(s.maybe)
+		fresh[o.Read] += s.fresh
+		stale[o.Read] += s.stale
 		for _, n := range s.hosts {
+			snaps += n.Status().Counters.SnapshotsLoaded
 			found := map[string]int{}
 			c := s.connect(n)
 			for _, name := range c.want(jute.OK, jute.Request{Op: jute.GetChildren, Path: "/q"}).Children {
@@ -183,6 +201,12 @@ func TestZ6NothingAcknowledgedIsLost(t *testing.T) {
 				}
 			}
 		}
+	}
+	if fresh["quorum-sync"] < 100 || stale["quorum-sync"] > 0 { // claim Z4
+		t.Errorf("of %v reads behind a sync %v were stale", fresh, stale)
+	}
+	if snaps == 0 {
+		t.Error("no snapshot was sent")
 	}
 	if acked < 500 || maybe < 10 {
 		t.Errorf("%d acknowledged, %d unknown: nothing was tried", acked, maybe)
