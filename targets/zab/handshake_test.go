@@ -173,3 +173,38 @@ func TestOddRequests(t *testing.T) {
 		t.Error("authentication has failed: the connection is open")
 	}
 }
+
+func TestReport(t *testing.T) {
+	h := newHall(t, 1, 3, 1, machine.Options{})
+	lead, follower := h.elect()
+	c := h.connect(follower)
+	h.connect(follower)
+	c.want(jute.OK, creating("/e", "data", jute.FlagEphemeral))
+	c.want(jute.OK, watching("/e"))
+	h.pass(10)
+	c.send(setting("/e", "more", -1))
+	for n, mode := range map[*host]string{lead: "leader", follower: "follower", h.hosts[3]: "observer"} {
+		r := n.Report()
+		if r.ID != n.id || r.Mode != mode || r.Epoch != 1 || r.Zxid != n.tree.Zxid() || r.Nodes != 5 || r.Ephemerals != 1 || len(r.Sessions) != 2 {
+			t.Errorf("report %+v", r)
+		}
+	}
+	if r := lead.Report(); r.Learners != 3 || r.Synced != 3 {
+		t.Errorf("report %+v", r)
+	}
+	r := follower.Report()
+	if len(r.Connections) != 2 || r.Outstanding != 1 || r.Data.Watches != 1 || r.Connections[0].ID > r.Connections[1].ID {
+		t.Fatalf("report %+v", r)
+	}
+	one := r.Connections[0]
+	if one.Session != c.session || one.Address != c.address || one.LastXid != c.xid || one.LastOp != jute.SetData || one.LastZxid != c.lastZxid || one.Outstanding != 1 {
+		t.Errorf("connection %+v", one)
+	}
+	h.pass(10)
+	at := lead.Status().Applied
+	_, a, _ := lead.Entry(at)
+	term, b, ok := follower.Entry(at)
+	if !ok || term != 1 || string(a) != string(b) || follower.Changed() == 0 {
+		t.Errorf("entry %d is %x and %x", at, a, b)
+	}
+}

@@ -23,6 +23,8 @@ type strife struct {
 	set   int32 // greatest version of the register that a writer was told
 	fresh int   // reads behind a sync
 	stale int   // of them, those that have not seen what was acknowledged before it
+	calm  bool  // nothing is lost and nobody freezes
+	ends  int   // sessions that have expired
 }
 
 type user struct {
@@ -30,11 +32,20 @@ type user struct {
 	s     *strife
 	made  int
 	id    int
+	sent  map[int32]int   // ticks, by xid
+	heard int             // tick at which the last request was sent that has been answered
+	of    int64           // session that heard is of
+	sleep int             // until that tick
+	gone  int64           // the last session that was seen to have expired
 	floor map[int32]int32 // by the xid of a read: what was set when the sync before it was sent
 }
 
 func (u *user) reply(q jute.Request, r jute.Response) {
 	s := u.s
+	// Whoever has been silent for longer than the time-out may be answered by a server that does not know yet that the session is gone.
+	if at := u.sent[q.Xid]; u.session != u.of || 10*(at-u.heard) < int(u.timeout) {
+		u.of, u.heard = u.session, max(u.heard, at)
+	}
 	switch {
 	case q.Op == jute.SetData && r.Err == jute.OK:
 		s.set = max(s.set, r.Stat.Version)
@@ -71,7 +82,7 @@ func (u *user) act() {
 			return
 		}
 		u.client = s.open(n, old)
-		u.onReply, u.floor = u.reply, map[int32]int32{}
+		u.onReply, u.floor, u.sent = u.reply, map[int32]int32{}, map[int32]int{}
 		if !u.closed {
 			return
 		}
@@ -89,7 +100,11 @@ func (u *user) act() {
 		}
 		return
 	}
-	switch s.rand.IntN(8) {
+	if s.calm && s.rand.IntN(30) == 0 {
+		u.sleep = s.now + s.rand.IntN(320)
+	}
+	u.sent[u.xid+1] = s.now
+	switch s.rand.IntN(7) {
 	case 0, 1, 2:
 		u.made++
 		u.send(creating("/q/n-", fmt.Sprintf("%d-%d", u.id, u.made), jute.FlagSequential))
@@ -101,28 +116,50 @@ func (u *user) act() {
 		u.send(getting("/q"))
 	case 5:
 		u.send(jute.Request{Op: jute.GetChildren, Path: "/q", Watch: true})
-	case 6:
-		u.send(ping())
 	default:
 		u.send(setting("/q", strconv.Itoa(u.id), -1))
 	}
 }
 
-func runStrife(t *testing.T, seed uint64, o machine.Options) *strife {
-	s := &strife{hall: newHall(t, seed, 3+int(seed%3), int(seed%2), o), acked: map[string]int64{}, maybe: map[string]bool{}}
+// watch that no session ends earlier than its time-out after the last request that it was answered.
+func (s *strife) watch() {
+	lead := s.leader()
+	if !s.calm || lead == nil {
+		return
+	}
+	for _, u := range s.users {
+		if u.client == nil || u.session == 0 || u.session == u.gone {
+			continue
+		}
+		if _, open := lead.tree.Session(u.session); !open {
+			u.gone = u.session
+			s.ends++
+			if after := 10 * (s.now - u.heard); after < int(u.timeout) {
+				s.violate("session %#x of user %d was last answered what it asked %d ms ago, and is gone", u.session, u.id, after)
+			}
+		}
+	}
+}
+
+func runStrife(t *testing.T, seed uint64, calm bool, o machine.Options) *strife {
+	h := newHall(t, seed, 3+int(seed%3), int(seed%2), o)
+	s := &strife{hall: h, acked: map[string]int64{}, maybe: map[string]bool{}, calm: calm}
 	lead, _ := s.elect()
 	s.connect(lead).want(jute.OK, creating("/q", "", 0))
 	for i := range 6 {
 		s.users = append(s.users, &user{s: s, id: i})
 	}
-	s.delay, s.loss = s.rand.IntN(4), []float64{0, 0.02, 0.1}[s.rand.IntN(3)]
+	if s.delay = s.rand.IntN(4); !calm {
+		s.loss = []float64{0, 0.02, 0.1}[s.rand.IntN(3)]
+	}
 	for range 2500 {
 		s.pass(1)
 		for _, u := range s.users {
-			if s.rand.IntN(4) == 0 {
+			if s.rand.IntN(4) == 0 && u.sleep <= s.now {
 				u.act()
 			}
 		}
+		s.watch()
 		n := s.hosts[s.rand.IntN(len(s.hosts))]
 		switch s.rand.IntN(300) {
 		case 0:
@@ -132,7 +169,7 @@ func runStrife(t *testing.T, seed uint64, o machine.Options) *strife {
 				s.start(n)
 			}
 		case 1:
-			n.paused = n.up
+			n.paused = n.up && !calm
 		case 2:
 			s.cut = apart(n.id)
 		case 3, 4, 5:
@@ -176,7 +213,7 @@ func TestZ6NothingAcknowledgedIsLost(t *testing.T) {
 	fresh, stale := map[string]int{}, map[string]int{}
 	for seed := range uint64(20) {
 		o := machine.Options{Read: Modes[seed%3], Snapshot: []int{0, 40}[seed/3%2], SessionTick: time.Second}
-		s := runStrife(t, seed, o)
+		s := runStrife(t, seed, false, o)
 		acked, maybe = acked+len(s.acked), maybe+len(s.maybe)
 		fresh[o.Read] += s.fresh
 		stale[o.Read] += s.stale
@@ -213,10 +250,22 @@ func TestZ6NothingAcknowledgedIsLost(t *testing.T) {
 	}
 }
 
+// TestZ11NoSessionEndsEarly, though followers die, or are cut off, with what they have not told the leader: with the default tick of sessions what they
+// can owe it is less than the tick that it waits.
+func TestZ11NoSessionEndsEarly(t *testing.T) {
+	ends := 0
+	for seed := range uint64(20) {
+		ends += runStrife(t, seed, true, machine.Options{SessionTick: defaults(machine.Options{}).SessionTick}).ends
+	}
+	if ends < 20 {
+		t.Errorf("%d sessions have expired: nothing was tried", ends)
+	}
+}
+
 // TestStrifeIsDeterministic: the same seed gives the same, to the byte.
 func TestStrifeIsDeterministic(t *testing.T) {
 	sum := func() string {
-		s := runStrife(t, 4, machine.Options{})
+		s := runStrife(t, 4, false, machine.Options{})
 		return fmt.Sprint(s.now, s.conns, len(s.acked), len(s.maybe), s.hosts[0].Status(), s.hosts[1].Report())
 	}
 	if a, b := sum(), sum(); a != b {
