@@ -28,6 +28,10 @@ type Options struct {
 	Drift     float64       // bound on the relative rate of two nodes' monotonic clocks that a lease assumes, e.g. 0.05
 	Snapshot  int           // applied entries between two snapshots
 	Keep      int           // revisions of history that the store keeps for reads at a revision and watches
+
+	// Of ZAB alone.
+	SessionTick time.Duration // ZooKeeper's tickTime as sessions count it: their time-outs are between 2 and 20 of it
+	Super       string        // digest of the superuser, "super:" and the base64 of a SHA-1; empty: there is none
 }
 
 // Machine is one node's protocol state. One goroutine at a time. Step and Status never block. A broken invariant panics.
@@ -57,9 +61,10 @@ type Message struct {
 // Request comes from a client connection. Conn is unique over all nodes and all time (never 0), Seq increases by one within it from 1.
 // A connection may have many requests outstanding. Body is in the target's language: an encoded Command, or one frame of what its clients speak.
 type Request struct {
-	Conn uint64
-	Seq  uint64
-	Body []byte
+	Conn    uint64
+	Seq     uint64
+	Body    []byte
+	Address string // of the client, without port; empty: unknown. The first request's counts
 }
 
 // Reply answers one request; each request is answered at most once. Body is in the target's language, an encoded Result where requests are Commands.

@@ -5,6 +5,9 @@ import "testing"
 // TestStormsCatchFlaws: each planted flaw breaks an invariant in some storm.
 func TestStormsCatchFlaws(t *testing.T) {
 	for _, f := range Flaws {
+		if f.flaw > counterOverflow {
+			continue // the service's: TestClerkFlaws
+		}
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(3000) {

@@ -14,6 +14,10 @@ const (
 	defaultElection  = 300 * time.Millisecond
 	defaultSnapshot  = 10000
 	defaultWindow    = 500 // ZooKeeper's commitLogCount; less where snapshots are frequent
+
+	// A session's tick is twice Election within these bounds. So the shortest session outlives an election, as a rule, and ZooKeeper's 2 s are the most.
+	leastSessionTick    = 500 * time.Millisecond
+	greatestSessionTick = 2 * time.Second
 )
 
 // Limits that are nobody's business to choose.
@@ -50,6 +54,7 @@ func defaults(o machine.Options) machine.Options {
 	either(&o.Election, defaultElection)
 	either(&o.Heartbeat, min(defaultHeartbeat, o.Election/6))
 	either(&o.Tick, min(defaultTick, o.Heartbeat))
+	either(&o.SessionTick, min(max(2*o.Election, leastSessionTick), greatestSessionTick))
 	if o.Snapshot <= 0 {
 		o.Snapshot = defaultSnapshot
 	}

@@ -1,0 +1,292 @@
+package zab
+
+import (
+	"fmt"
+
+	"assize/machine"
+	"assize/machine/jute"
+	"assize/targets/zab/tree"
+)
+
+// kind of an order.
+type orderKind uint8
+
+const (
+	orderWrite    orderKind = iota + 1 // a client's request, to be decided
+	orderSync                          // a client's sync
+	orderOpen                          // a new session
+	orderValidate                      // a session that has come to another connection
+	orderTouch                         // sessions that have been heard of
+)
+
+// order is what a server asks its leader, or itself if it leads. Orders of one server are executed in the order in which they were sent. Those
+// under way when leadership changes are lost, or were executed; nobody sends one again.
+type order struct {
+	kind    orderKind
+	conn    uint64 // 0: the leader's own
+	seq     uint64
+	session int64
+	timeout int32
+	who     []jute.ID
+	q       jute.Request
+	body    []byte // of q, as it came
+	touched []int64
+}
+
+func (o *order) encode() []byte {
+	e := machine.Encoder{B: make([]byte, 0, 48+len(o.body)+10*len(o.touched))}
+	e.Byte(byte(o.kind))
+	e.Uint(o.conn)
+	e.Uint(o.seq)
+	e.Int(o.session)
+	e.Int(int64(o.timeout))
+	e.Uint(uint64(len(o.who)))
+	for _, id := range o.who {
+		e.Bytes([]byte(id.Scheme))
+		e.Bytes([]byte(id.ID))
+	}
+	e.Bytes(o.body)
+	e.Uint(uint64(len(o.touched)))
+	for _, id := range o.touched {
+		e.Int(id)
+	}
+	return e.B
+}
+
+// decode what another server has sent. A request that is malformed is one that no server sends.
+func (o *order) decode(b []byte) error {
+	d := machine.NewDecoder(b)
+	*o = order{kind: orderKind(d.Byte()), conn: d.Uint(), seq: d.Uint(), session: d.Int(), timeout: int32(d.Int())}
+	for range d.Count(2) {
+		o.who = append(o.who, jute.ID{Scheme: string(d.Bytes()), ID: string(d.Bytes())})
+	}
+	o.body = d.Bytes()
+	for range d.Count(1) {
+		o.touched = append(o.touched, d.Int())
+	}
+	if err := d.Done(); err != nil {
+		return err
+	}
+	if o.kind != orderWrite {
+		return nil
+	}
+	var err error
+	o.q, err = jute.DecodeRequest(o.body)
+	return err
+}
+
+// send an order to the leader.
+func (s *Server) send(o *order) {
+	if s.peer.leads() {
+		s.execute(s.id, o)
+		return
+	}
+	s.peer.forward(o.encode())
+}
+
+// lead: an order of a learner.
+func (s *Server) lead(from int, body []byte) {
+	var o order
+	if o.decode(body) == nil {
+		s.execute(from, &o)
+	}
+}
+
+// execute an order, as the leader.
+func (s *Server) execute(from int, o *order) {
+	if s.ahead == nil || !s.peer.leads() {
+		return
+	}
+	switch o.kind {
+	case orderWrite:
+		s.refresh(o.session)
+		s.write(o)
+	case orderSync:
+		s.refresh(o.session)
+		s.sync(from, o)
+	case orderOpen:
+		s.write(&order{conn: o.conn, session: o.session, timeout: o.timeout, q: jute.Request{Op: jute.CreateSession}})
+	case orderValidate:
+		s.validate(from, o)
+	case orderTouch:
+		for _, id := range o.touched {
+			s.refresh(id)
+		}
+	}
+}
+
+// write makes a request a transaction, and proposes it. A refusal is a transaction, too.
+func (s *Server) write(o *order) {
+	if s.ahead == nil || !s.peer.leads() {
+		return
+	}
+	zxid := s.peer.nextZxid()
+	x := tree.Txn{Session: o.session, Cxid: o.q.Xid, Zxid: zxid, Time: s.wall, Op: jute.Failure}
+	switch {
+	case s.moved(o):
+		x.Err = jute.SessionMoved
+	case o.q.Op == jute.Reconfig:
+		x.Err = jute.ReconfigDisabled
+	default:
+		x = s.ahead.Prepare(tree.Ask{Session: o.session, Who: o.who, Zxid: zxid, Time: s.wall, Timeout: o.timeout, Request: o.q})
+	}
+	switch x.Op {
+	case jute.CreateSession:
+		s.track(o.session, o.timeout, o.conn)
+	case jute.CloseSession:
+		delete(s.tracked, o.session)
+	}
+	e := machine.Encoder{}
+	e.Uint(o.conn)
+	e.Uint(o.seq)
+	e.Bytes(x.Encode())
+	if _, ok := s.peer.propose(e.B); !ok {
+		s.ahead = nil // it leads no more, and what was prepared is nothing
+	}
+}
+
+// deliver a transaction: it is committed. Whoever watches hears of it first, then whoever has asked for it, and then come the reads that wait
+// (claim Z10).
+func (s *Server) deliver(zxid int64, body []byte) {
+	d := machine.NewDecoder(body)
+	conn, seq := d.Uint(), d.Uint()
+	x, err := tree.DecodeTxn(d.Bytes())
+	if err == nil {
+		err = d.Done()
+	}
+	if err != nil || x.Zxid != zxid {
+		panic(fmt.Sprintf("zab: %#x is committed, and is %#x: %v", zxid, x.Zxid, err))
+	}
+	r, changes := s.tree.Apply(&x)
+	s.applied++
+	s.out.Applied = append(s.out.Applied, machine.Applied{Index: s.applied, Revision: zxid, Hash: s.tree.Hash()})
+	if s.ahead != nil {
+		s.ahead.Applied(zxid)
+	}
+	if s.flaw == replyBeforeEvent {
+		s.reply(conn, seq, &x, r)
+		s.fire(changes)
+	} else {
+		s.fire(changes)
+		s.reply(conn, seq, &x, r)
+	}
+	if c := s.holders[x.Session]; c != nil && x.Op == jute.CloseSession {
+		s.close(c, nil)
+	}
+	s.release()
+}
+
+// reply to whoever has asked for a transaction, if his connection is here.
+func (s *Server) reply(conn, seq uint64, x *tree.Txn, r jute.Response) {
+	c := s.conns[conn]
+	if c == nil {
+		return
+	}
+	if x.Op == jute.CreateSession {
+		if !c.open && c.session == x.Session {
+			s.welcome(c, x.Timeout)
+		}
+		return
+	}
+	if p := c.find(seq); p != nil {
+		s.conclude(c, p, r)
+	}
+}
+
+// answer of the leader to an order that becomes no transaction.
+type answer struct {
+	kind    orderKind
+	conn    uint64
+	seq     uint64
+	session int64
+	timeout int32 // 0: the session is not valid
+	zxid    int64
+	code    jute.Code
+}
+
+// answer an order of a server's.
+func (s *Server) answer(to int, a answer) {
+	if to == s.id {
+		s.heed(&a)
+		return
+	}
+	e := machine.Encoder{B: make([]byte, 0, 48)}
+	e.Byte(byte(a.kind))
+	e.Uint(a.conn)
+	e.Uint(a.seq)
+	e.Int(a.session)
+	e.Int(int64(a.timeout))
+	e.Int(a.zxid)
+	e.Int(int64(a.code))
+	s.peer.tell(to, e.B)
+}
+
+// hear an answer of the leader.
+func (s *Server) hear(b []byte) {
+	d := machine.NewDecoder(b)
+	a := answer{orderKind(d.Byte()), d.Uint(), d.Uint(), d.Int(), int32(d.Int()), d.Int(), jute.Code(d.Int())}
+	if d.Done() == nil {
+		s.heed(&a)
+	}
+}
+
+func (s *Server) heed(a *answer) {
+	c := s.conns[a.conn]
+	switch {
+	case c == nil:
+	case a.kind == orderSync:
+		if x := c.find(a.seq); x != nil {
+			s.conclude(c, x, jute.Response{Xid: x.q.Xid, Zxid: a.zxid, Err: a.code, Path: x.q.Path})
+		}
+	case c.open || c.session != a.session:
+	case a.timeout == 0:
+		s.reject(c)
+	default:
+		s.welcome(c, a.timeout)
+	}
+}
+
+// synchronizing is a sync that the leader has not answered.
+type synchronizing struct {
+	from      int
+	conn, seq uint64
+	zxid      int64 // of the last transaction proposed when it came
+	token     uint64
+	sure      bool // a quorum has said that this server led after it had come, or nobody asks
+	code      jute.Code
+}
+
+// sync: the answer goes behind the last proposed transaction (Leader.processSync). ZooKeeper's leader asks nobody whether it still leads, and so it may
+// be stale (ZOOKEEPER-1675; claim Z4).
+func (s *Server) sync(from int, o *order) {
+	w := synchronizing{from: from, conn: o.conn, seq: o.seq, zxid: s.peer.log.last(), sure: true}
+	if s.moved(o) {
+		w.code = jute.SessionMoved
+	}
+	if s.mode == modeQuorum {
+		s.tokens++
+		w.token, w.sure = s.tokens, false
+		s.peer.confirm(w.token)
+	}
+	s.syncs = append(s.syncs, w)
+	s.release()
+}
+
+// sure: this server led when a quorum had been asked.
+func (s *Server) sure(token uint64) {
+	for i := range s.syncs {
+		if w := &s.syncs[i]; w.token <= token {
+			w.sure = true
+		}
+	}
+	s.release()
+}
+
+// release the syncs whose transactions are applied here, and so on their way to all learners.
+func (s *Server) release() {
+	for len(s.syncs) > 0 && s.syncs[0].sure && s.syncs[0].zxid <= s.tree.Zxid() {
+		w := s.syncs[0]
+		s.syncs = s.syncs[1:]
+		s.answer(w.from, answer{kind: orderSync, conn: w.conn, seq: w.seq, zxid: w.zxid, code: w.code})
+	}
+}
