@@ -12,6 +12,7 @@ import (
 	"assize/daemon/etcd"
 	"assize/machine"
 	"assize/targets/raft"
+	"assize/targets/zab"
 )
 
 // Target is one system under test.
@@ -36,7 +37,7 @@ type Target struct {
 type Flaw struct{ Name, Doc string }
 
 // Table of all targets.
-var Table = []Target{raftTarget()}
+var Table = []Target{raftTarget(), zabTarget()}
 
 // Find returns the target of that name.
 func Find(name string) (Target, bool) {
@@ -80,6 +81,23 @@ func raftTarget() Target {
 		},
 	}
 	for _, f := range raft.Flaws {
+		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})
+	}
+	return t
+}
+
+func zabTarget() Target {
+	t := Target{
+		Name:  "zab",
+		Doc:   "our ZAB behind the ZooKeeper client protocol",
+		Modes: zab.Modes,
+		Defaults: machine.Options{
+			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
+		},
+		New:    zab.New,
+		Tongue: func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
+	}
+	for _, f := range zab.Flaws {
 		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})
 	}
 	return t
