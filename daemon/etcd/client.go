@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -222,7 +221,9 @@ func Status(ctx context.Context, address string) (cluster.Status, error) {
 		if err := l.Invoke(ctx, statusMethod, new(wrapperspb.BytesValue), answer); err != nil {
 			return err
 		}
-		return json.Unmarshal(answer.GetValue(), &v)
+		var err error
+		v, err = vitals.Read(answer.GetValue())
+		return err
 	})
 	if err != nil {
 		return cluster.Status{}, fmt.Errorf("status of %s: %w", address, err)

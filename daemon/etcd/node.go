@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"encoding/json"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -25,15 +24,11 @@ var nodeService = grpc.ServiceDesc{
 			if err := decode(new(wrapperspb.BytesValue)); err != nil {
 				return nil, err
 			}
-			return f.(*front).nodeStatus()
+			b, err := vitals.Of(f.(*front).host).JSON()
+			if err != nil {
+				return nil, status.Error(codes.Internal, err.Error())
+			}
+			return wrapperspb.Bytes(b), nil
 		},
 	}},
-}
-
-func (f *front) nodeStatus() (*wrapperspb.BytesValue, error) {
-	b, err := json.Marshal(vitals.Of(f.host))
-	if err != nil {
-		return nil, status.Error(codes.Internal, err.Error())
-	}
-	return wrapperspb.Bytes(b), nil
 }

@@ -2,6 +2,7 @@
 package vitals
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -63,3 +64,12 @@ func (v *Vitals) Cluster() cluster.Status {
 
 // Name of the node with this id in a cluster.
 func Name(id int) string { return "n" + strconv.Itoa(id) }
+
+// JSON of the same. It fails if the node's wall clock shows a year that has not four digits.
+func (v Vitals) JSON() ([]byte, error) { return json.Marshal(v) }
+
+// Read is the inverse of JSON.
+func Read(b []byte) (v Vitals, err error) {
+	err = json.Unmarshal(b, &v)
+	return v, err
+}
