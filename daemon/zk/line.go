@@ -1,0 +1,141 @@
+package zk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"assize/cluster"
+	"assize/machine/jute"
+)
+
+// maxReply is the length of a reply that is taken for one: a set's children are many, and no set is that large.
+const maxReply = 64 << 20
+
+// line is a client's one TCP connection. It stands between go-zookeeper and the socket, because go-zookeeper believes whatever a server says: a reply
+// that is too short, or a list whose count is -1, ends its process. Each reply is looked at here before it is passed on, and the zxid in its
+// header is kept, which go-zookeeper throws away.
+//
+// go-zookeeper writes a frame with each Write, from one goroutine at a time, and reads from one goroutine.
+type line struct {
+	net.Conn
+	rest bytes.Reader // of the frame that has been read last
+
+	mu      sync.Mutex
+	greeted bool // the handshake has been sent
+	known   bool // it has been answered
+	waiting []sent
+	newest  int32 // xid of the last request, but for pings
+	last    jute.ReplyHeader
+	fault   error // of the server, if it has talked nonsense
+}
+
+// sent is a request without a reply.
+type sent struct {
+	xid int32
+	op  jute.Op
+}
+
+func (l *line) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	if l.greeted && len(b) >= 12 {
+		q := sent{int32(binary.BigEndian.Uint32(b[4:])), jute.Op(binary.BigEndian.Uint32(b[8:]))}
+		l.waiting = append(l.waiting, q)
+		if q.xid >= 0 {
+			l.newest = q.xid
+		}
+	}
+	l.greeted = true
+	l.mu.Unlock()
+	return l.Conn.Write(b)
+}
+
+func (l *line) Read(b []byte) (int, error) {
+	if l.rest.Len() == 0 {
+		frame, err := l.next()
+		if err != nil {
+			return 0, err
+		}
+		l.rest.Reset(frame)
+	}
+	return l.rest.Read(b)
+}
+
+// next frame, with its length. Only one that makes sense is passed on.
+func (l *line) next() ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(l.Conn, head[:]); err != nil {
+		return nil, err
+	}
+	var payload []byte
+	n := int(int32(binary.BigEndian.Uint32(head[:])))
+	err := fmt.Errorf("a reply of %d bytes", n)
+	if n >= 0 && n <= maxReply {
+		payload, err = readPayload(l.Conn, head, 0, maxReply)
+		if err != nil {
+			return nil, err
+		}
+		err = l.judge(payload)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", err, cluster.ErrNonsense)
+		l.mu.Lock()
+		l.fault = err
+		l.mu.Unlock()
+		return nil, err
+	}
+	return jute.AppendFrame(make([]byte, 0, 4+n), payload), nil
+}
+
+// judge whether a payload is the one that is due: replies come in the order of the requests.
+func (l *line) judge(payload []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.known {
+		if !l.greeted || len(payload) > 100 { // go-zookeeper's buffer
+			return errors.New("no answer to a handshake")
+		}
+		l.known = true
+		_, err := jute.DecodeConnectResponse(payload)
+		return err
+	}
+	h, err := jute.DecodeReplyHeader(payload)
+	if err != nil {
+		return err
+	}
+	if h.Xid == jute.XidNotification {
+		_, err := jute.DecodeEvent(payload)
+		return err
+	}
+	if len(l.waiting) == 0 || l.waiting[0].xid != h.Xid {
+		return fmt.Errorf("a reply to request %d, which is not the oldest of %v", h.Xid, l.waiting)
+	}
+	op := l.waiting[0].op
+	l.waiting = l.waiting[1:]
+	if h.Xid >= 0 {
+		l.last = h
+	}
+	_, err = jute.DecodeResponse(&jute.Request{Op: op}, payload)
+	return err
+}
+
+// reply to the last request, but for pings; zero: there has been none.
+func (l *line) reply() jute.ReplyHeader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last.Xid != l.newest {
+		return jute.ReplyHeader{}
+	}
+	return l.last
+}
+
+// nonsense that the server has talked, if any.
+func (l *line) nonsense() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fault
+}
