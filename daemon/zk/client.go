@@ -329,6 +329,9 @@ func (a *attempt) setData(key string, data []byte, version int32) (*zookeeper.St
 	}
 	stat, err := a.Conn.Set(register(key), data, version)
 	a.weigh(err)
+	if h := a.reply(); err == nil && stat.Mzxid != h.Zxid {
+		err = fmt.Errorf("a write of register %q at 0x%x is answered at 0x%x: %w", key, uint64(stat.Mzxid), uint64(h.Zxid), cluster.ErrNonsense)
+	}
 	return stat, err
 }
 

@@ -71,56 +71,61 @@ func (l *line) next() ([]byte, error) {
 	if _, err := io.ReadFull(l.Conn, head[:]); err != nil {
 		return nil, err
 	}
-	var payload []byte
 	n := int(int32(binary.BigEndian.Uint32(head[:])))
-	err := fmt.Errorf("a reply of %d bytes", n)
-	if n >= 0 && n <= maxReply {
-		payload, err = readPayload(l.Conn, head, 0, maxReply)
-		if err != nil {
-			return nil, err
-		}
-		err = l.judge(payload)
+	if n < 0 || n > maxReply {
+		return nil, l.accuse(fmt.Errorf("a reply of %d bytes", n))
 	}
+	payload, err := readPayload(l.Conn, head, 0, maxReply)
 	if err != nil {
-		err = fmt.Errorf("%w: %w", err, cluster.ErrNonsense)
-		l.mu.Lock()
-		l.fault = err
-		l.mu.Unlock()
 		return nil, err
 	}
-	return jute.AppendFrame(make([]byte, 0, 4+n), payload), nil
+	if payload, err = l.understand(payload); err != nil {
+		return nil, l.accuse(err)
+	}
+	return jute.AppendFrame(make([]byte, 0, 4+len(payload)), payload), nil
 }
 
-// judge whether a payload is the one that is due: replies come in the order of the requests.
-func (l *line) judge(payload []byte) error {
+func (l *line) accuse(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = fmt.Errorf("%w: %w", err, cluster.ErrNonsense)
+	return l.fault
+}
+
+// understand a payload, which must be what is due: replies come in the order of the requests. The result is what has been understood, encoded anew, where
+// a list that is not there has become an empty one.
+func (l *line) understand(payload []byte) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.known {
 		if !l.greeted || len(payload) > 100 { // go-zookeeper's buffer
-			return errors.New("no answer to a handshake")
+			return nil, errors.New("no answer to a handshake")
 		}
 		l.known = true
-		_, err := jute.DecodeConnectResponse(payload)
-		return err
+		r, err := jute.DecodeConnectResponse(payload)
+		return r.Encode(), err
 	}
 	h, err := jute.DecodeReplyHeader(payload)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if h.Xid == jute.XidNotification {
-		_, err := jute.DecodeEvent(payload)
-		return err
+		e, err := jute.DecodeEvent(payload)
+		return e.Encode(), err
 	}
 	if len(l.waiting) == 0 || l.waiting[0].xid != h.Xid {
-		return fmt.Errorf("a reply to request %d, which is not the oldest of %v", h.Xid, l.waiting)
+		return nil, fmt.Errorf("a reply to request %d, which is not the oldest of %v", h.Xid, l.waiting)
 	}
 	op := l.waiting[0].op
 	l.waiting = l.waiting[1:]
+	r, err := jute.DecodeResponse(&jute.Request{Op: op}, payload)
+	if err != nil {
+		return nil, err
+	}
 	if h.Xid >= 0 {
 		l.last = h
 	}
-	_, err = jute.DecodeResponse(&jute.Request{Op: op}, payload)
-	return err
+	return r.Encode(op), nil
 }
 
 // reply to the last request, but for pings; zero: there has been none.

@@ -224,7 +224,7 @@ func (v *visitor) tell(w io.Writer, known map[uint64]*machine.ConnectionReport, 
 		if !v.heard.IsZero() {
 			heard = v.heard.UnixMilli()
 		}
-		fmt.Fprintf(w, ",lzxid=0x%x,lresp=%d,llat=%d,minlat=%d,avglat=%s,maxlat=%d", uint64(r.LastZxid), heard, v.lasted.Milliseconds(), least, float(mean), most)
+		fmt.Fprintf(w, ",lzxid=0x%x,lresp=%d,llat=%d,minlat=%d,avglat=%d,maxlat=%d", uint64(r.LastZxid), heard, v.lasted.Milliseconds(), least, int64(mean), most)
 	}
 	fmt.Fprintln(w, ")")
 }
