@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -160,4 +161,25 @@ func TestRepliesOutOfOrder(t *testing.T) {
 	if _, err := c.Do(t.Context(), one(history.Write, "a", 1)); !errors.Is(err, cluster.ErrNonsense) || errors.Is(err, cluster.ErrNotDone) {
 		t.Errorf("got %v, want %v", err, cluster.ErrNonsense)
 	}
+}
+
+// FuzzReply: whatever a server replies, it is passed on as something that is understood as the same again, or it is an accusation.
+func FuzzReply(f *testing.F) {
+	ops := []jute.Op{jute.Create, jute.SetData, jute.GetData, jute.GetChildren2, jute.Sync, jute.Ping, jute.CloseSession}
+	for i := range ops {
+		f.Add(uint8(i), (&jute.Response{Xid: 1, Zxid: 5, Path: "/a", Children: []string{"b"}}).Encode(ops[i]))
+	}
+	f.Add(uint8(0), jute.Event{Type: jute.EventCreated, Path: "/a"}.Encode())
+	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
+		due := func() *line {
+			return &line{greeted: true, known: true, waiting: []sent{{1, ops[int(which)%len(ops)]}}, newest: 1}
+		}
+		got, err := due().understand(payload)
+		if err != nil {
+			return
+		}
+		if again, err := due().understand(got); err != nil || !bytes.Equal(again, got) {
+			t.Errorf("%x was passed on as %x, and that as %x, %v", payload, got, again, err)
+		}
+	})
 }

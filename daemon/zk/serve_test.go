@@ -14,11 +14,11 @@ import (
 
 // raw is a client by hand.
 type raw struct {
-	*testing.T
+	testing.TB
 	net.Conn
 }
 
-func dialRaw(t *testing.T, address string) raw {
+func dialRaw(t testing.TB, address string) raw {
 	t.Helper()
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -58,7 +58,7 @@ func (l raw) ended() {
 
 var hello = jute.ConnectRequest{Timeout: 5000, Password: make([]byte, 16)}
 
-func greeted(t *testing.T, address string) raw {
+func greeted(t testing.TB, address string) raw {
 	t.Helper()
 	l := dialRaw(t, address)
 	l.send(hello.Encode())
