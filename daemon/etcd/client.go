@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -20,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"assize/cluster"
+	"assize/daemon/vitals"
 	"assize/history"
 	"assize/machine"
 )
@@ -215,18 +215,20 @@ func ask(ctx context.Context, address string, question func(context.Context, *li
 
 // Status asks a node of ours about itself.
 func Status(ctx context.Context, address string) (cluster.Status, error) {
-	var s nodeStatus
+	var v vitals.Vitals
 	err := ask(ctx, address, func(ctx context.Context, l *line) error {
 		answer := new(wrapperspb.BytesValue)
 		if err := l.Invoke(ctx, statusMethod, new(wrapperspb.BytesValue), answer); err != nil {
 			return err
 		}
-		return json.Unmarshal(answer.GetValue(), &s)
+		var err error
+		v, err = vitals.Read(answer.GetValue())
+		return err
 	})
 	if err != nil {
 		return cluster.Status{}, fmt.Errorf("status of %s: %w", address, err)
 	}
-	return s.cluster(), nil
+	return v.Cluster(), nil
 }
 
 // Transfer asks the leader at address to hand over to another node. It returns when the leader has agreed.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"assize/daemon/vitals"
 	"assize/machine"
 )
 
@@ -63,7 +64,7 @@ type members struct {
 func (m *members) list() []*pb.Member {
 	var list []*pb.Member
 	for _, id := range m.host.Status().Voters {
-		list = append(list, &pb.Member{ID: uint64(id), Name: nodeName(id)})
+		list = append(list, &pb.Member{ID: uint64(id), Name: vitals.Name(id)})
 	}
 	return list
 }
@@ -87,7 +88,7 @@ func (m *members) MemberAdd(ctx context.Context, r *pb.MemberAddRequest) (*pb.Me
 		return nil, err
 	}
 	return &pb.MemberAddResponse{
-		Header: m.header(result.Revision, result.Term), Member: &pb.Member{ID: uint64(id), Name: nodeName(id), PeerURLs: r.PeerURLs}, Members: m.list(),
+		Header: m.header(result.Revision, result.Term), Member: &pb.Member{ID: uint64(id), Name: vitals.Name(id), PeerURLs: r.PeerURLs}, Members: m.list(),
 	}, nil
 }
 
@@ -103,7 +104,7 @@ func (m *members) MemberRemove(ctx context.Context, r *pb.MemberRemoveRequest) (
 }
 
 func peerURL(id int, address string) string {
-	return (&url.URL{Scheme: "http", User: url.User(nodeName(id)), Host: address}).String()
+	return (&url.URL{Scheme: "http", User: url.User(vitals.Name(id)), Host: address}).String()
 }
 
 // parsePeer is the inverse of peerURL.
@@ -119,8 +120,6 @@ func parsePeer(urls []string) (id int, address string, err error) {
 	}
 	return 0, "", fmt.Errorf("peer URL %q does not name the node, want one like http://n4@127.0.0.1:2380", urls[0])
 }
-
-func nodeName(id int) string { return "n" + strconv.Itoa(id) }
 
 func parseNode(name string) (id int, ok bool) {
 	digits, ok := strings.CutPrefix(name, "n")

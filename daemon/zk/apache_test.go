@@ -1,0 +1,108 @@
+package zk
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	zookeeper "github.com/go-zookeeper/zk"
+
+	"assize/cluster"
+	"assize/history"
+)
+
+// apacheJar is where Debian has ZooKeeper. Its package zookeeper starts no server by itself.
+const apacheJar = "/usr/share/java/zookeeper.jar"
+
+// apache starts a ZooKeeper of its own, alone.
+func apache(t *testing.T) (address string) {
+	t.Helper()
+	java, err := exec.LookPath("java")
+	if _, jar := os.Stat(apacheJar); err != nil || jar != nil {
+		t.Skip("there is no ZooKeeper on this machine")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	l.Close()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "zoo.cfg")
+	lines := []string{
+		"tickTime=500", "dataDir=" + filepath.Join(dir, "data"), "clientPort=" + port, "clientPortAddress=127.0.0.1", "admin.enableServer=false",
+		"4lw.commands.whitelist=*",
+	}
+	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(java, "-Xmx128m", "-XX:+UseSerialGC", "-cp", apacheJar, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	for end := time.Now().Add(long); ; {
+		c, err := Dial(t.Context(), address, cluster.Options{Timeout: time.Second})
+		if err == nil {
+			c.Close()
+			return address
+		}
+		if time.Now().After(end) {
+			t.Fatalf("ZooKeeper does not answer: %v", err)
+		}
+	}
+}
+
+// TestApache: the same client against ZooKeeper itself, and its answers to four-letter words in the formats that ours have.
+func TestApache(t *testing.T) {
+	address := apache(t)
+	c := connect(t, address, cluster.Options{Timeout: long})
+	speak(t, c)
+	for i, read := range []string{"", "sync", "quorum-sync"} {
+		c := connect(t, address, cluster.Options{Timeout: long, Read: read})
+		a, err := c.Do(t.Context(), one(history.Read, "a"))
+		if err != nil || !reflect.DeepEqual(a.Txn[0].Out, []int{6}) || a.Version == 0 {
+			t.Errorf("a %q read: %+v, %v", read, a, err)
+		}
+		if a, err = c.Do(t.Context(), one(history.Scan, "s")); err != nil || !reflect.DeepEqual(a.Txn[0].Out, []int{7, 12}) {
+			t.Errorf("a %q scan: %+v, %v", read, a, err)
+		}
+		if _, err = c.Do(t.Context(), one(history.Write, fmt.Sprint("new", i), 1)); err != nil {
+			t.Errorf("a write after it: %v", err)
+		}
+	}
+	likeApache(t, address)
+	if _, err := Status(t.Context(), address); err == nil {
+		t.Error("it has told the vitals of a node of ours")
+	}
+}
+
+// TestApachesRefusal: what no ACL allows is not done, and known not to be.
+func TestApachesRefusal(t *testing.T) {
+	address := apache(t)
+	c := connect(t, address, cluster.Options{Timeout: long})
+	acl := []zookeeper.ACL{{Perms: zookeeper.PermRead, Scheme: "world", ID: "anyone"}}
+	if _, err := c.session.Conn.Create("/r-closed", []byte("1"), 0, acl); err != nil {
+		t.Fatal(err)
+	}
+	for _, txn := range []history.Txn{one(history.Write, "closed", 2), one(history.CAS, "closed", 1, 2)} {
+		if _, err := c.Do(t.Context(), txn); !errors.Is(err, cluster.ErrNotDone) || errors.Is(err, cluster.ErrRefused) {
+			t.Errorf("%s: %v", txn[0].F, err)
+		}
+	}
+	if a, err := c.Do(t.Context(), one(history.Read, "closed")); err != nil || !reflect.DeepEqual(a.Txn[0].Out, []int{1}) {
+		t.Errorf("read: %+v, %v", a, err)
+	}
+}

@@ -1,0 +1,356 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	zookeeper "github.com/go-zookeeper/zk"
+
+	"assize/cluster"
+	"assize/history"
+	"assize/machine"
+	"assize/machine/jute"
+)
+
+// defaultTimeout is the bound where the caller gives none.
+const defaultTimeout = 5 * time.Second
+
+// elementDigits is the width of a set's element in the name of its node, so that the order of names is that of elements.
+const elementDigits = 20
+
+// client of one server.
+type client struct {
+	session *session
+	sync    bool
+	timeout time.Duration
+	before  chan struct{} // closed when the last operation has been answered, or never will be; nil: there was none
+}
+
+// Dial connects to a ZooKeeper or to a node of ours. It returns within Timeout; an error means that nothing was sent, but for the wish to
+// have a session, and wraps cluster.ErrRefused. The read modes "sync" and "quorum-sync" have a sync before each read.
+//
+// A register k is the node /r-<k> with a decimal value as its data; an element v of a set k is the node /s-<k>/<v>. Transactions have one step: a
+// write is a setData, and a create where there was no node; a compare-and-set is a getData and a setData of the version that was found. The
+// steps of one operation are sent one after the other, none twice.
+func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Client, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	s, err := dial(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w: %w: %w", address, err, cluster.ErrRefused, cluster.ErrNotDone)
+	}
+	return &client{session: s, sync: o.Read == "sync" || o.Read == "quorum-sync", timeout: o.Timeout}, nil
+}
+
+// Close ends the session, unless an operation has shown that nobody answers.
+func (c *client) Close() error {
+	c.session.leave()
+	return nil
+}
+
+func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) {
+	_, err := machine.CommandOf(t, false) // which says what makes no sense
+	if err == nil && len(t) != 1 {
+		err = fmt.Errorf("a transaction of %d steps, want one", len(t))
+	}
+	if err != nil {
+		return cluster.Answer{}, fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
+	}
+	if c.session.broken() {
+		return cluster.Answer{}, errBroken
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if !c.free(ctx) {
+		return cluster.Answer{}, fmt.Errorf("the operation before has not been answered: %w: %w", cluster.ErrRefused, cluster.ErrNotDone)
+	}
+	a := &attempt{session: c.session, sync: c.sync, done: make(chan struct{})}
+	a.reads = t[0].F == history.Read || t[0].F == history.Scan
+	c.before = a.done
+	go func() {
+		defer close(a.done)
+		a.answer, a.err = a.perform(t[0])
+	}()
+	select {
+	case <-a.done:
+		return a.answer, a.err
+	case <-ctx.Done():
+		return cluster.Answer{}, a.abandon(ctx.Err())
+	}
+}
+
+// free waits for the answer to an operation whose caller has not waited: replies come in order, so that none comes before it.
+func (c *client) free(ctx context.Context) bool {
+	if c.before == nil {
+		return true
+	}
+	select {
+	case <-c.before:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// attempt at one operation.
+type attempt struct {
+	*session
+	sync   bool
+	reads  bool // it changes nothing
+	done   chan struct{}
+	answer cluster.Answer
+	err    error
+
+	mu        sync.Mutex
+	abandoned bool // nothing more is sent
+	effect    bool // something has been sent that may take effect
+}
+
+var errAbandoned = errors.New("abandoned")
+
+// ask before each request; change: it may take effect.
+func (a *attempt) ask(change bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.abandoned {
+		return errAbandoned
+	}
+	a.effect = a.effect || change
+	return nil
+}
+
+// settled tells that what was sent has had no effect: the server said so.
+func (a *attempt) settled() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.effect = false
+}
+
+// abandon the operation: what has not been sent by now never will be.
+func (a *attempt) abandon(why error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.abandoned = true
+	return a.verdict(why, false)
+}
+
+// fail with an error of the last request, or with what its answer makes impossible.
+func (a *attempt) fail(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.verdict(err, errors.Is(err, machine.ErrCompare) || definite(err, a.reply()))
+}
+
+// verdict on an error: whether it proves that nothing was done. said: the server has said so. Under mu.
+func (a *attempt) verdict(err error, said bool) error {
+	if f := a.nonsense(); f != nil {
+		err = fmt.Errorf("%w: %w", err, f)
+	}
+	switch {
+	case errors.Is(err, zookeeper.ErrNoServer): // it was not sent
+	case said:
+		return fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
+	case a.effect || a.reads:
+		return err
+	}
+	return fmt.Errorf("%w: %w: %w", err, cluster.ErrRefused, cluster.ErrNotDone)
+}
+
+// perform the operation. The error is as in cluster.Client.
+func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
+	switch m.F {
+	case history.Read:
+		return a.read(m)
+	case history.Write:
+		return a.write(m)
+	case history.CAS:
+		return a.swap(m)
+	case history.Add:
+		return a.add(m)
+	case history.Scan:
+		return a.scan(m)
+	}
+	return cluster.Answer{}, fmt.Errorf("no server can %q: %w", m.F, cluster.ErrNotDone)
+}
+
+// success of the request that was answered last. What the reply's header says is the zxid of a write, or that which the server had reached
+// when it read.
+func (a *attempt) success(m history.Mop, version int64) (cluster.Answer, error) {
+	h := a.reply()
+	r := cluster.Answer{Txn: history.Txn{m}, Note: fmt.Sprintf("zxid 0x%x", uint64(h.Zxid))}
+	if version > 0 {
+		r.Version = uint64(version)
+	}
+	if h.Zxid > 0 {
+		r.Position = uint64(h.Zxid)
+	}
+	return r, nil
+}
+
+func register(key string) string { return "/r-" + key }
+func set(key string) string      { return "/s-" + key }
+
+func element(key string, v int) string {
+	return fmt.Sprintf("%s/%0*d", set(key), elementDigits, v)
+}
+
+func decimal(v int) []byte { return strconv.AppendInt(nil, int64(v), 10) }
+
+// get the value of a register; found is false where there is none. With nonsense in the node the error wraps ErrNonsense.
+func (a *attempt) get(key string) (value int, stat *zookeeper.Stat, found bool, err error) {
+	if err = a.ask(false); err != nil {
+		return 0, nil, false, err
+	}
+	data, stat, err := a.Conn.Get(register(key))
+	switch {
+	case errors.Is(err, zookeeper.ErrNoNode):
+		return 0, nil, false, nil
+	case err != nil:
+		return 0, nil, false, err
+	}
+	if value, err = strconv.Atoi(string(data)); err != nil {
+		return 0, nil, false, fmt.Errorf("register %q holds %.40q: %w", key, data, cluster.ErrNonsense)
+	}
+	return value, stat, true, nil
+}
+
+// freshen has the server catch up with the leader before it reads.
+func (a *attempt) freshen(path string) error {
+	if !a.sync {
+		return nil
+	}
+	if err := a.ask(false); err != nil {
+		return err
+	}
+	_, err := a.Conn.Sync(path)
+	return err
+}
+
+func (a *attempt) read(m history.Mop) (cluster.Answer, error) {
+	if err := a.freshen(register(m.Key)); err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
+	v, stat, found, err := a.get(m.Key)
+	switch {
+	case err != nil:
+		return cluster.Answer{}, a.fail(err)
+	case !found:
+		return a.success(m, 0)
+	}
+	m.Out = []int{v}
+	return a.success(m, stat.Mzxid)
+}
+
+// write sets the data of a node, and creates it if it is not there; another client may have done so in between. Nobody deletes it.
+func (a *attempt) write(m history.Mop) (cluster.Answer, error) {
+	data := decimal(m.In[0])
+	stat, err := a.setData(m.Key, data, -1)
+	if errors.Is(err, zookeeper.ErrNoNode) {
+		if err = a.create(register(m.Key), data, true); err == nil {
+			return a.success(m, a.reply().Zxid)
+		}
+		if errors.Is(err, zookeeper.ErrNodeExists) {
+			stat, err = a.setData(m.Key, data, -1)
+		}
+	}
+	if err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
+	return a.success(m, stat.Mzxid)
+}
+
+// swap finds the version that has the value, and replaces no other.
+func (a *attempt) swap(m history.Mop) (cluster.Answer, error) {
+	v, stat, found, err := a.get(m.Key)
+	if err == nil && (!found || v != m.In[0]) {
+		err = machine.ErrCompare
+	}
+	if err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
+	if stat, err = a.setData(m.Key, decimal(m.In[1]), stat.Version); err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
+	return a.success(m, stat.Mzxid)
+}
+
+// add creates a node below the set's, which it creates if need be. An element that is there already is in the set; the version that it has is
+// not known then.
+func (a *attempt) add(m history.Mop) (cluster.Answer, error) {
+	path := element(m.Key, m.In[0])
+	err := a.create(path, nil, true)
+	if errors.Is(err, zookeeper.ErrNoNode) {
+		if err = a.create(set(m.Key), nil, false); err == nil || errors.Is(err, zookeeper.ErrNodeExists) {
+			err = a.create(path, nil, true)
+		}
+	}
+	switch {
+	case errors.Is(err, zookeeper.ErrNodeExists):
+		return a.success(m, 0)
+	case err != nil:
+		return cluster.Answer{}, a.fail(err)
+	}
+	return a.success(m, a.reply().Zxid)
+}
+
+func (a *attempt) scan(m history.Mop) (cluster.Answer, error) {
+	if err := a.freshen(set(m.Key)); err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
+	if err := a.ask(false); err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
+	names, _, err := a.Conn.Children(set(m.Key))
+	if err != nil && !errors.Is(err, zookeeper.ErrNoNode) {
+		return cluster.Answer{}, a.fail(err)
+	}
+	for _, name := range names {
+		v, err := strconv.Atoi(name)
+		if err != nil || v < 0 || len(name) != elementDigits {
+			return cluster.Answer{}, a.fail(fmt.Errorf("set %q has the element %.40q: %w", m.Key, name, cluster.ErrNonsense))
+		}
+		m.Out = append(m.Out, v)
+	}
+	slices.Sort(m.Out)
+	return a.success(m, 0)
+}
+
+func (a *attempt) setData(key string, data []byte, version int32) (*zookeeper.Stat, error) {
+	if err := a.ask(true); err != nil {
+		return nil, err
+	}
+	stat, err := a.Conn.Set(register(key), data, version)
+	a.weigh(err)
+	if h := a.reply(); err == nil && stat.Mzxid != h.Zxid {
+		err = fmt.Errorf("a write of register %q at 0x%x is answered at 0x%x: %w", key, uint64(stat.Mzxid), uint64(h.Zxid), cluster.ErrNonsense)
+	}
+	return stat, err
+}
+
+// create a node. own: it is what the operation is about.
+func (a *attempt) create(path string, data []byte, own bool) error {
+	if err := a.ask(own); err != nil {
+		return err
+	}
+	if data == nil {
+		data = []byte{}
+	}
+	_, err := a.Conn.Create(path, data, zookeeper.FlagPersistent, zookeeper.WorldACL(jute.PermAll))
+	a.weigh(err)
+	return err
+}
+
+// weigh what a server has answered to a request that changes something.
+func (a *attempt) weigh(err error) {
+	if definite(err, a.reply()) {
+		a.settled()
+	}
+}
