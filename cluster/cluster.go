@@ -175,6 +175,9 @@ const (
 	Shapes    Power = "shape"
 	Duplicate Power = "duplicate" // of a Shaper
 	Skews     Power = "skew"
+	// What the system itself must know how to do.
+	Transfers  Power = "transfer"
+	Membership Power = "members"
 )
 
 // Skew of a node's clocks against true time. Rates are relative: 0 is true, 0.5 is half again as fast, -0.5 half as fast.

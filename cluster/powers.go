@@ -24,6 +24,12 @@ func Lack(c Cluster, power Power) error {
 	case Skews:
 		_, able = c.(Skewer)
 		words = "this cluster cannot falsify clocks"
+	case Transfers:
+		_, able = c.(Transferer)
+		words = "this cluster cannot hand over leadership"
+	case Membership:
+		_, able = c.(Members)
+		words = "this cluster cannot change its members"
 	default:
 		words = "there is no such power"
 	}

@@ -31,6 +31,9 @@ type host struct {
 	status   atomic.Pointer[machine.Status]
 	revision revision
 
+	reports chan chan machine.Report // asked of the owner
+	ended   chan struct{}            // closed when the owner steps no more
+
 	once   sync.Once
 	failed chan struct{} // closed by the first failure
 	err    error
@@ -38,7 +41,7 @@ type host struct {
 
 func newHost(c Config, m machine.Machine, d disk, j *journal) *host {
 	n := new(counts)
-	h := &host{config: c, machine: m, journal: j, counts: n, inbox: newInbox(), failed: make(chan struct{})}
+	h := &host{config: c, machine: m, journal: j, counts: n, inbox: newInbox(), failed: make(chan struct{}), reports: make(chan chan machine.Report), ended: make(chan struct{})}
 	h.desk = newDesk(c.Outstanding, h.inbox, n)
 	h.transport = newTransport(c, h.inbox, n, j)
 	h.outlet = newOutlet(d, n, h.release)
@@ -53,6 +56,7 @@ func newHost(c Config, m machine.Machine, d disk, j *journal) *host {
 func (h *host) own(ctx context.Context) {
 	ticker := time.NewTicker(h.config.Options.Tick)
 	defer ticker.Stop()
+	defer close(h.ended)
 	var batch []machine.Event
 	for {
 		batch = batch[:0]
@@ -60,6 +64,9 @@ func (h *host) own(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case answer := <-h.reports:
+			answer <- h.machine.(machine.Reporter).Report()
+			continue
 		case <-ticker.C:
 			batch = append(batch, machine.Event{})
 			batch, more = h.inbox.take(batch, batchEvents)
@@ -173,6 +180,8 @@ func (r *revision) get() (int64, <-chan struct{}) {
 // clients and the machine say to each other. All methods may be called at any time by anyone.
 type Host interface {
 	etcd.Host
+	// Report is the machine's; ok is false where it gives none, or the node is stopping.
+	Report() (r machine.Report, ok bool)
 	// Open names a new client connection, as Connect does, to which the machine pushes: told gets what it says, one call after the other, in the
 	// order in which the machine emitted it. A call may block as long as the client is slow to read, which holds up nobody else. With close
 	// the connection is over, once body has been passed on: nothing more is told, and Gone need not be called.
@@ -188,6 +197,20 @@ type Host interface {
 }
 
 var _ Host = (*host)(nil)
+
+// Report asks the owner, between two batches.
+func (h *host) Report() (machine.Report, bool) {
+	if _, able := h.machine.(machine.Reporter); !able {
+		return machine.Report{}, false
+	}
+	answer := make(chan machine.Report, 1)
+	select {
+	case h.reports <- answer:
+		return <-answer, true
+	case <-h.ended:
+		return machine.Report{}, false
+	}
+}
 
 // Status, Clocks, Counters and Applied are etcd.Host's.
 

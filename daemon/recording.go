@@ -188,6 +188,8 @@ func (l *origin) encode(e *machine.Encoder) {
 	e.Uint(math.Float64bits(o.Drift))
 	e.Int(int64(o.Snapshot))
 	e.Int(int64(o.Keep))
+	e.Int(int64(o.SessionTick))
+	e.Bytes([]byte(o.Super))
 	encodeMaybe(e, c.Snapshot)
 	e.Uint(uint64(len(c.Log)))
 	for _, r := range c.Log {
@@ -212,6 +214,7 @@ func decodeOrigin(body []byte) (l origin, err error) {
 	o.Tick, o.Heartbeat, o.Election = time.Duration(d.Int()), time.Duration(d.Int()), time.Duration(d.Int())
 	o.Drift = math.Float64frombits(d.Uint())
 	o.Snapshot, o.Keep = int(d.Int()), int(d.Int())
+	o.SessionTick, o.Super = time.Duration(d.Int()), string(d.Bytes())
 	c.Snapshot = decodeMaybe(d)
 	for range d.Count(1) {
 		c.Log = append(c.Log, d.Bytes())

@@ -170,7 +170,10 @@ func (c *Cluster) Close() error {
 func (c *Cluster) Lack(power cluster.Power) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lacking[power]
+	if err := c.lacking[power]; err != nil {
+		return err
+	}
+	return c.Cluster.Lack(power)
 }
 
 // Choices tells by what means faults come about here.

@@ -61,10 +61,9 @@ type Message struct {
 // Request comes from a client connection. Conn is unique over all nodes and all time (never 0), Seq increases by one within it from 1.
 // A connection may have many requests outstanding. Body is in the target's language: an encoded Command, or one frame of what its clients speak.
 type Request struct {
-	Conn    uint64
-	Seq     uint64
-	Body    []byte
-	Address string // of the client, without port; empty: unknown. The first request's counts
+	Conn uint64
+	Seq  uint64
+	Body []byte
 }
 
 // Reply answers one request; each request is answered at most once. Body is in the target's language, an encoded Result where requests are Commands.

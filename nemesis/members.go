@@ -23,10 +23,12 @@ var members = Nemesis{
 const leastMembers = 3
 
 func canMembers(c cluster.Cluster) error {
-	_, able := c.(cluster.Members)
+	if err := cluster.Lack(c, cluster.Membership); err != nil {
+		return err
+	}
 	sizer, knows := c.(cluster.Sizer)
-	if !able || !knows {
-		return errors.New("this cluster cannot change its members")
+	if !knows {
+		return errors.New("this cluster does not tell with how many members it began")
 	}
 	if sizer.Size() < leastMembers {
 		return fmt.Errorf("a cluster of fewer than %d nodes keeps its members", leastMembers)

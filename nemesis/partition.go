@@ -167,8 +167,8 @@ func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histo
 	}
 	leader, led := leaderOf(before)
 	if led && r.Float64() < deafHandovers {
-		if t, able := c.(cluster.Transferer); able {
-			return breakHandover(ctx, c, t, leader.node, without(alive, leader.node), r)
+		if cluster.Lack(c, cluster.Transfers) == nil {
+			return breakHandover(ctx, c, c.(cluster.Transferer), leader.node, without(alive, leader.node), r)
 		}
 	}
 	s := chooseSplit(nodes, order, leader.node, r)

@@ -20,8 +20,8 @@ var transfer = Nemesis{
 }
 
 func canTransfer(c cluster.Cluster) error {
-	if _, able := c.(cluster.Transferer); !able {
-		return errors.New("this cluster cannot hand over leadership")
+	if err := cluster.Lack(c, cluster.Transfers); err != nil {
+		return err
 	}
 	if len(c.Nodes()) < 2 {
 		return errors.New("a cluster of one node has nobody to hand over to")

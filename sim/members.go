@@ -2,10 +2,12 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"assize/cluster"
 	"assize/machine"
 )
 
@@ -29,6 +31,17 @@ func (g sighting) holds() bool {
 }
 
 func (g sighting) committed() bool { return g.holds() && g.leader.status.Commit >= g.last }
+
+// Lack: who leads and who takes part is changed by commands, which not every machine knows.
+func (s *Sim) Lack(power cluster.Power) error {
+	if _, able := s.tongue("").(*machine.Commands); able || power != cluster.Transfers && power != cluster.Membership {
+		return nil
+	}
+	return errors.New("this system takes no command to change who leads or who takes part")
+}
+
+// Choices: there is one way to do everything.
+func (s *Sim) Choices() []string { return nil }
 
 // Join starts a new node and has it made a voter. Where that could not be seen to happen the node stays, running and reachable, for a change
 // that commits late must find it; the next Join takes it up again.

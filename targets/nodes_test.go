@@ -166,7 +166,7 @@ func TestNewNodeOfEachTarget(t *testing.T) {
 			t.Errorf("%s: %+v", target.Name, s)
 		}
 		s := target.System
-		if s.Args == nil || s.Dial == nil || s.Status == nil || s.Transfer == nil || s.Join == nil || s.Leave == nil || len(target.Modes) == 0 {
+		if s.Args == nil || s.Dial == nil || s.Status == nil || (s.Join == nil) != (s.Leave == nil) || len(target.Modes) == 0 {
 			t.Errorf("%s: its System or its modes are incomplete", target.Name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"assize/cluster"
 	"assize/daemon"
 	"assize/daemon/etcd"
+	"assize/daemon/zk"
 	"assize/machine"
 	"assize/targets/raft"
 	"assize/targets/zab"
@@ -96,6 +97,8 @@ func zabTarget() Target {
 		},
 		New:    zab.New,
 		Tongue: func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
+		Front:  func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
+		System: cluster.System{Name: "zab", Args: nodeArgs, Dial: zk.Dial, Status: zk.Status},
 	}
 	for _, f := range zab.Flaws {
 		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})

@@ -39,7 +39,7 @@ func (c *Cluster) Lack(power cluster.Power) error {
 	case cluster.Skews:
 		return c.lackSkew
 	}
-	return nil
+	return c.Cluster.Lack(power)
 }
 
 // Choices tells by what means clocks lie; to all else there is one means here.

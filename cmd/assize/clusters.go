@@ -79,7 +79,7 @@ func open(ctx context.Context, t targets.Target, p harness.Plan, dir string, say
 // powers of a cluster, those that it lacks, with the reasons, and the means that it has chosen.
 func powers(c cluster.Cluster) (has, lacks, choices []string) {
 	for _, p := range []cluster.Power{
-		cluster.Pause, cluster.Freeze, cluster.Crash, cluster.Cut, cluster.Shapes, cluster.Duplicate, cluster.Skews,
+		cluster.Pause, cluster.Freeze, cluster.Crash, cluster.Cut, cluster.Shapes, cluster.Duplicate, cluster.Skews, cluster.Transfers, cluster.Membership,
 	} {
 		if err := cluster.Lack(c, p); err != nil {
 			lacks = append(lacks, fmt.Sprintf("%s: %v", p, err))
@@ -91,8 +91,7 @@ func powers(c cluster.Cluster) (has, lacks, choices []string) {
 		name string
 		able bool
 	}{
-		{"transfer", is[cluster.Transferer](c)}, {"members", is[cluster.Members](c)}, {"quorum", is[cluster.Quorum](c)},
-		{"watch", is[cluster.Watcher](c)},
+		{"quorum", is[cluster.Quorum](c)}, {"watch", is[cluster.Watcher](c)},
 	} {
 		if p.able {
 			has = append(has, p.name)

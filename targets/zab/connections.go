@@ -19,14 +19,12 @@ type desk struct {
 	rand    *rand.Rand
 	serial  int64 // of the last session made here
 	touched
-	received, sent uint64
 }
 
 // connection of a client.
 type connection struct {
 	id       uint64
 	at       int // its place in desk.all
-	address  string
 	session  int64
 	timeout  int32 // milliseconds
 	readOnly bool  // its client knows the last byte of the handshake
@@ -39,10 +37,7 @@ type connection struct {
 	syncs    int               // of them that wait for the leader; writes behind them are not sent yet
 	unsent   int               // of them that are for the leader
 
-	received, sent uint64
-	lastXid        int32
-	lastOp         jute.Op
-	lastZxid       int64
+	lastZxid int64 // the greatest that its client has been told
 }
 
 // pending is a request until it is replied to.
@@ -67,7 +62,6 @@ func newDesk(seed uint64, id int) desk {
 
 // request of a client. A server that does not serve closes the connection, so that the client looks for another one.
 func (s *Server) request(in *machine.Request) {
-	s.received++
 	c := s.conns[in.Conn]
 	switch {
 	case c == nil && in.Seq != 1: // on its way when this server closed the connection
@@ -86,20 +80,23 @@ func (s *Server) request(in *machine.Request) {
 }
 
 func (s *Server) push(r machine.Reply) {
-	s.sent++
 	s.out.Reply = append(s.out.Reply, r)
 }
 
 // greet a new connection. A client that has seen more than this server has would go back in time here: it is to find another one (claim Z5).
 func (s *Server) greet(in *machine.Request) {
-	q, err := jute.DecodeConnectRequest(in.Body)
+	address, hello, err := jute.Introduced(in.Body)
+	var q jute.ConnectRequest
+	if err == nil {
+		q, err = jute.DecodeConnectRequest(hello)
+	}
 	if err != nil || q.LastZxid > s.tree.Zxid() && s.flaw != ignoreLastZxid {
 		s.push(machine.Reply{Conn: in.Conn, Close: true})
 		return
 	}
-	c := &connection{id: in.Conn, at: len(s.all), address: in.Address, readOnly: q.HasReadOnly, received: 1}
-	if in.Address != "" {
-		c.who = []jute.ID{tree.IP(in.Address)}
+	c := &connection{id: in.Conn, at: len(s.all), readOnly: q.HasReadOnly}
+	if address != "" {
+		c.who = []jute.ID{tree.IP(address)}
 	}
 	least, greatest := s.timeouts()
 	c.timeout = min(max(q.Timeout, least), greatest)
@@ -202,8 +199,6 @@ func (s *Server) take(c *connection, in *machine.Request) {
 		s.close(c, nil)
 		return
 	}
-	c.received++
-	c.lastXid, c.lastOp = q.Xid, q.Op
 	remote, end, code := false, false, jute.OK
 	switch {
 	case err != nil:
@@ -314,7 +309,6 @@ func (s *Server) flush(c *connection) {
 
 // respond to a request of the kind op.
 func (s *Server) respond(c *connection, op jute.Op, r *jute.Response, end bool) {
-	c.sent++
 	c.lastZxid = max(c.lastZxid, r.Zxid)
 	if body := r.Encode(op); end {
 		s.close(c, body)

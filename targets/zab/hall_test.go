@@ -294,8 +294,11 @@ func (h *hall) connect(n *host) *client {
 
 func (c *client) frame(body []byte) {
 	c.seq++
+	if c.seq == 1 {
+		body = jute.Introduce(c.address, body)
+	}
 	if !c.closed {
-		c.h.step(c.at, machine.Event{Request: &machine.Request{Conn: c.conn, Seq: c.seq, Body: body, Address: c.address}})
+		c.h.step(c.at, machine.Event{Request: &machine.Request{Conn: c.conn, Seq: c.seq, Body: body}})
 	}
 }
 

@@ -43,7 +43,7 @@ const session = 10_000
 
 // Hello asks for a new session.
 func (c *Tongue) Hello() []byte {
-	return jute.ConnectRequest{Timeout: session, Password: make([]byte, 16), HasReadOnly: true}.Encode()
+	return jute.Introduce("", jute.ConnectRequest{Timeout: session, Password: make([]byte, 16), HasReadOnly: true}.Encode())
 }
 
 func registerPath(k string) string { return "/r-" + k }
