@@ -63,6 +63,30 @@ func oscSteps(calls []tcall, byPosition bool) (sessions [][]oscStep, writes []ui
 	return sessions, writes
 }
 
+// foretold tells whether a read returned a value before it was asked to be written.
+func foretold(calls []tcall) bool {
+	for _, r := range calls {
+		for _, w := range calls {
+			if r.f == history.Read && r.kind == history.OK && len(r.out) == 1 && len(w.in) > 0 && w.key == r.key && w.in[len(w.in)-1] == r.out[0] && w.call > r.ret {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// waits tells whether something that is left has to be before the step.
+func waits(left [][]oscStep, s oscStep) bool {
+	for _, rest := range left {
+		for _, o := range rest {
+			if s.ordered && o.ordered && !o.optional && o.ret < s.call {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // oscByForce tries every order that keeps the sessions', has the writes in the order of their versions, which are different ones, and has writes
 // and syncs in real time. By positions each read, and each sync by itself, stands at the position that its server said it had: between the writes of
 // that version and of the next, and behind all that stands at a lower position.
@@ -71,31 +95,17 @@ func oscByForce(calls []tcall, byPosition bool) bool {
 	if len(slices.Compact(slices.Clone(writes))) < len(writes) {
 		return false
 	}
-	for _, r := range calls {
-		for _, w := range calls {
-			if r.f == history.Read && r.kind == history.OK && len(r.out) == 1 && len(w.in) > 0 && w.key == r.key && w.in[len(w.in)-1] == r.out[0] && w.call > r.ret {
-				return false
-			}
-		}
-	}
-	state := map[string]int{}
-	waits := func(s oscStep) bool { // something has to be before it
-		for _, rest := range sessions {
-			for _, o := range rest {
-				if s.ordered && o.ordered && !o.optional && o.ret < s.call {
-					return true
-				}
-			}
-		}
+	if foretold(calls) {
 		return false
 	}
+	state := map[string]int{}
 	var try func(left, written int, clock uint64) bool
 	try = func(left, written int, clock uint64) bool {
 		if left == 0 {
 			return true
 		}
 		for p, rest := range sessions {
-			if len(rest) == 0 || waits(rest[0]) {
+			if len(rest) == 0 || waits(sessions, rest[0]) {
 				continue
 			}
 			s, wrote, need := rest[0], written, left-1
