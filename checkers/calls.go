@@ -50,7 +50,10 @@ func (t trial) split(typ string) (keys []keyed, single bool) {
 	single = true
 	place := map[string]int{}
 	for i, c := range t.calls {
-		txn := t.h[c.Invoke].Txn
+		txn := t.steps(c)
+		if len(txn) == 0 {
+			continue
+		}
 		s, _ := shapeOf(txn[0].F)
 		if len(txn) > 1 {
 			for _, m := range txn {
@@ -73,13 +76,20 @@ func (t trial) split(typ string) (keys []keyed, single bool) {
 	return keys, single
 }
 
+// steps of a call as it was asked, without a sync before them: that only osc knows what to do with. None is left of a sync by itself.
+func (t trial) steps(c history.Call) history.Txn {
+	steps, _ := t.h[c.Invoke].Txn.AfterSync()
+	return steps
+}
+
 // answer is the only step of a call as its completion has it; of one that was not answered, as it was asked.
 func (t trial) answer(c history.Call) (history.Mop, history.Op) {
 	op := t.h[c.Invoke]
 	if c.Kind == history.OK {
 		op = t.h[c.Complete]
 	}
-	return op.Txn[0], op
+	steps, _ := op.Txn.AfterSync()
+	return steps[0], op
 }
 
 // node that a call was sent to, and the provenance of its answer where there is one.

@@ -21,6 +21,7 @@ func FuzzCheckers(f *testing.F) {
 	f.Add(text(wholeRun()))
 	f.Add(text(build(world{processes: 3, operations: 12, keys: 2, info: 5, fail: 5, see: anywhere}.run(r))))
 	f.Add(text(build(randomSet(r))))
+	f.Add(text(build(world{processes: 3, operations: 12, keys: 2, info: 5, fail: 5, see: forward, sync: 3, deaf: true}.run(r))))
 	f.Add(text(build(hopeless("k", 3))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := history.ReadFrom("h", bytes.NewReader(b))

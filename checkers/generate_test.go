@@ -11,6 +11,8 @@ type world struct {
 	processes, operations, keys int
 	info, fail                  int // one in so many writes; 0: none
 	see                         seeing
+	sync                        int  // one in so many calls syncs, by itself or before what it does; 0: none
+	deaf                        bool // to syncs: they are answered and nothing is done
 }
 
 type seeing int
@@ -74,6 +76,13 @@ func (w world) run(r *rand.Rand) []tcall {
 func (w world) ask(r *rand.Rand, next []int, clock, process int) tcall {
 	k := r.IntN(w.keys)
 	c := tcall{process: process, key: string(rune('a' + k)), call: clock, kind: history.OK, node: string(rune('m' + process%5))}
+	if w.sync > 0 && r.IntN(w.sync) == 0 {
+		if r.IntN(3) == 0 {
+			c.f = history.Sync
+			return c
+		}
+		c.synced = true
+	}
 	switch d := r.IntN(10); {
 	case d < 5:
 		c.f = history.Read
@@ -103,6 +112,13 @@ func current(log []revision, key int) (version int) {
 func (w world) take(r *rand.Rand, call *tcall, c *client, log []revision) []revision {
 	c.took = true
 	key := int(call.key[0]-'a') + 1
+	if (call.synced || call.f == history.Sync) && !w.deaf {
+		c.seen = len(log) - 1
+	}
+	if call.f == history.Sync {
+		call.position = uint64(c.seen)
+		return log
+	}
 	if call.f == history.Read {
 		at := len(log) - 1
 		switch w.see {

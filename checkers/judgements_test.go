@@ -172,6 +172,7 @@ func TestMalformedIsAnErrorForEveryJudgement(t *testing.T) {
 		return history.Op{Process: 1, Kind: k, Txn: history.Txn{m}}
 	}
 	w := history.Mop{F: history.Write, Key: "k", In: []int{1}}
+	sync := history.Mop{F: history.Sync, Key: "k"}
 	for _, c := range []struct {
 		want string
 		h    []history.Op
@@ -183,6 +184,9 @@ func TestMalformedIsAnErrorForEveryJudgement(t *testing.T) {
 		{"takes 1 arguments, not 0", []history.Op{op(history.Invoke, history.Mop{F: history.Write, Key: "k"})}},
 		{"at most 1 results, not 2", []history.Op{op(history.Invoke, history.Mop{F: history.Read, Key: "k"}),
 			op(history.OK, history.Mop{F: history.Read, Key: "k", Out: []int{1, 2}})}},
+		{"sync takes 0 arguments, not 1", []history.Op{op(history.Invoke, history.Mop{F: history.Sync, Key: "k", In: []int{1}})}},
+		{"step 2 is a sync", []history.Op{{Process: 1, Txn: history.Txn{w, sync}}}},
+		{"step 2 is a sync", []history.Op{{Process: 1, Txn: history.Txn{sync, sync}}}},
 		{"is no micro-operation", []history.Op{op(history.Invoke, history.Mop{F: "dance", Key: "k"})}},
 	} {
 		for i := range c.h {
@@ -212,7 +216,7 @@ func TestTable(t *testing.T) {
 func TestTransactionsAreNotJudged(t *testing.T) {
 	txn := history.Txn{{F: history.Write, Key: "a", In: []int{1}}, {F: history.Write, Key: "b", In: []int{1}}}
 	h := timed([]history.Op{{Process: 1, Kind: history.Invoke, Txn: txn}, {Process: 1, Kind: history.OK, Txn: txn}})
-	for _, c := range []Checker{linearizable, sequential} {
+	for _, c := range []Checker{linearizable, sequential, osc, sessions} {
 		if got := check(t, c, h); got.Verdict != Unknown || !strings.Contains(got.Note, "several steps") {
 			t.Errorf("%s: got %s (%s), want unknown", c.Name, got.Verdict, got.Note)
 		}

@@ -157,7 +157,7 @@ func (j *lostJudgement) gather(k keyed) (scans []int, elements []element) {
 	}
 	for _, at := range k.calls {
 		c := j.calls[at]
-		switch m := j.h[c.Invoke].Txn[0]; {
+		switch m := j.steps(c)[0]; {
 		case m.F == history.Add:
 			e := meet(m.In[0])
 			e.add = at
@@ -171,7 +171,8 @@ func (j *lostJudgement) gather(k keyed) (scans []int, elements []element) {
 	in := map[int]int{} // value -> the last scan that showed it
 	for _, at := range scans {
 		c := j.calls[at]
-		for _, v := range j.h[c.Complete].Txn[0].Out {
+		m, _ := j.answer(c)
+		for _, v := range m.Out {
 			e := meet(v)
 			if last, again := in[v]; again && last == at {
 				e.twice = at
@@ -197,8 +198,8 @@ func (j *lostJudgement) misses(scans []int, elements []element) {
 	has := map[int]bool{}
 	for _, at := range scans {
 		c := j.calls[at]
-		out := j.h[c.Complete].Txn[0].Out
-		for _, v := range out {
+		m, _ := j.answer(c)
+		for _, v := range m.Out {
 			has[v] = true
 		}
 		for i := range elements {

@@ -23,6 +23,14 @@ type tcall struct {
 	version   uint64
 	position  uint64
 	node      string
+	synced    bool // a sync goes before it
+}
+
+func (c *tcall) txn(out []int) (t history.Txn) {
+	if c.synced {
+		t = append(t, history.Mop{F: history.Sync, Key: "/"})
+	}
+	return append(t, history.Mop{F: c.f, Key: c.key, In: c.in, Out: out})
 }
 
 // build makes a history of calls. Each gets a process of its own unless it names one (from 1).
@@ -43,14 +51,14 @@ func build(calls []tcall) []history.Op {
 	var h []history.Op
 	for _, e := range events {
 		c := calls[e.c]
-		op := history.Op{Index: len(h), Time: time.Duration(e.at) * time.Millisecond, Process: 1000 + e.c, Txn: history.Txn{{F: c.f, Key: c.key, In: c.in}}, Node: c.node}
+		op := history.Op{Index: len(h), Time: time.Duration(e.at) * time.Millisecond, Process: 1000 + e.c, Txn: c.txn(nil), Node: c.node}
 		if c.process > 0 {
 			op.Process = c.process
 		}
 		if e.done {
 			op.Kind = c.kind
 			if c.kind == history.OK {
-				op.Txn, op.Version, op.Position = history.Txn{{F: c.f, Key: c.key, In: c.in, Out: c.out}}, c.version, c.position
+				op.Txn, op.Version, op.Position = c.txn(c.out), c.version, c.position
 			}
 		}
 		h = append(h, op)
@@ -201,7 +209,8 @@ func verdictOf(valid bool) Verdict {
 func describe(calls []tcall) string {
 	s := ""
 	for _, c := range calls {
-		s += fmt.Sprintf("  [%d,%d] %v %s %v -> %v v%d p%d\n", c.call, c.ret, c.kind, c.f, c.in, c.out, c.version, c.process)
+		s += fmt.Sprintf("  [%d,%d] %v %s %v -> %v v%d at %d of %s p%d synced %v\n", c.call, c.ret, c.kind, c.f, c.in, c.out, c.version, c.position,
+			c.key, c.process, c.synced)
 	}
 	return s
 }

@@ -38,20 +38,33 @@ type sessionJudgement struct {
 }
 
 func checkSequential(h []history.Op, _ Limits) (Result, error) {
-	t, err := load(h)
+	j, unknown, err := newSessionJudgement(h)
 	if err != nil {
 		return Result{}, err
 	}
-	j := sessionJudgement{trial: t, figures: map[string]float64{}}
-	unknown := func(why string) (Result, error) {
-		return Result{Verdict: Unknown, Note: why, Unit: "sessions", Figures: j.figures}, nil
+	if unknown != "" {
+		return Result{Verdict: Unknown, Note: unknown, Unit: "sessions", Figures: j.figures}, nil
 	}
+	count := j.sessions()
+	j.guarantees()
+	j.staleness()
+	return j.result(count, fmt.Sprintf("%d of %.0f reads were stale", int(j.figures["stale_reads"]), j.figures["reads"])), nil
+}
+
+// newSessionJudgement finds for each answer its place in the server's order. Where it cannot it says why: unless something has been found by
+// then that no order could explain, all that is to be said is that it is unknown.
+func newSessionJudgement(h []history.Op) (j *sessionJudgement, unknown string, err error) {
+	t, err := load(h)
+	if err != nil {
+		return nil, "", err
+	}
+	j = &sessionJudgement{trial: t, figures: map[string]float64{}}
 	keys, single := t.split("register")
 	if !single {
-		return unknown("there are transactions of several steps, which this judgement does not know")
+		return j, "there are transactions of several steps, which this judgement does not know", nil
 	}
 	if len(keys) == 0 {
-		return unknown("there are no registers in this history")
+		return j, "there are no registers in this history", nil
 	}
 	for _, k := range keys {
 		r := t.newRegister(k)
@@ -59,24 +72,29 @@ func checkSequential(h []history.Op, _ Limits) (Result, error) {
 			l := lineJudgement{trial: t}
 			j.accuse(l.orphan(&register{key: k.key, values: r.values, orphans: [][2]int{o}}))
 		}
-		if missing := j.place(r); missing != nil && j.broken == 0 {
-			return unknown(fmt.Sprintf("event %d, an answer of %s, carries no version", missing.ret, t.node(t.calls[missing.at])))
+		if missing := j.place(r); missing != nil && unknown == "" {
+			unknown = fmt.Sprintf("event %d, an answer of %s, carries no version", missing.ret, t.node(t.calls[missing.at]))
 		}
+		j.twice(r)
+	}
+	if j.broken > 0 {
+		unknown = ""
 	}
 	slices.SortFunc(j.sights, func(a, b sight) int { return cmp.Compare(a.op.call, b.op.call) })
-	sessions := j.sessions()
-	j.guarantees()
-	j.staleness()
+	return j, unknown, nil
+}
+
+// result of so many sessions; the note is that of a valid one.
+func (j *sessionJudgement) result(sessions int, note string) Result {
 	j.figures["violations"] = float64(j.broken)
-	res := Result{Verdict: Valid, Judged: sessions, Unit: "sessions", Evidence: j.evidence, Figures: j.figures}
-	res.Note = fmt.Sprintf("%d of %.0f reads were stale", int(j.figures["stale_reads"]), j.figures["reads"])
+	res := Result{Verdict: Valid, Note: note, Judged: sessions, Unit: "sessions", Evidence: j.evidence, Figures: j.figures}
 	if j.broken > 0 {
 		res.Verdict, res.Note = Invalid, j.evidence[0].Why[0]
 		if j.broken > 1 {
 			res.Note = fmt.Sprintf("%s; and %d more", res.Note, j.broken-1)
 		}
 	}
-	return res, nil
+	return res
 }
 
 func (j *sessionJudgement) accuse(e Evidence) {
@@ -122,6 +140,29 @@ func (j *sessionJudgement) place(r *register) (missing *regOp) {
 	}
 	j.versions, j.order = append(j.versions, version), append(j.order, order)
 	return missing
+}
+
+// twice finds pairs of swaps that both found a value of which nothing says at which version it was. Where that is known, it stands right before
+// one of the two, and the other is convicted by what stands there instead.
+func (j *sessionJudgement) twice(r *register) {
+	first := make([]int, len(r.values)) // 1 more than the place in calls
+	for _, o := range r.ops {
+		if o.do != swaps || j.versions[len(j.versions)-1][o.old] != 0 {
+			continue
+		}
+		if first[o.old] == 0 {
+			first[o.old] = o.at + 1
+			continue
+		}
+		a, b := j.calls[first[o.old]-1], j.calls[o.at]
+		j.accuse(Evidence{
+			Key: r.key, Items: []Item{item(a, "swapped "+r.name(o.old)), item(b, "swapped "+r.name(o.old)+" again")}, Edges: []Edge{{0, 1, "one value"}},
+			Why: []string{
+				fmt.Sprintf("two compare-and-sets, at %s and at %s, both found %s", j.provenance(a), j.provenance(b), r.name(o.old)),
+				"it was written once, so whichever came second can no longer have found it",
+			},
+		})
+	}
 }
 
 // swappedAt is the version of the first swap with a known one that, directly or through others, found a value; 0: nothing says.

@@ -20,7 +20,7 @@ func versionsOf(calls []tcall) map[keyValue]uint64 {
 		}
 	}
 	for _, c := range calls {
-		if c.kind == history.OK && c.f != history.Read {
+		if c.kind == history.OK && len(c.in) > 0 {
 			version[keyValue{c.key, c.in[len(c.in)-1]}] = c.version
 		}
 	}
@@ -148,7 +148,7 @@ func spoil(r *rand.Rand, calls []tcall) {
 	case a.f == history.Read && b.f == history.Read:
 		a.out, b.out = b.out, a.out
 		a.version, b.version = b.version, a.version
-	case a.f != history.Read && b.f != history.Read:
+	case len(a.in) > 0 && len(b.in) > 0:
 		a.version, b.version = b.version, a.version
 	}
 }

@@ -9,7 +9,8 @@ import (
 // Validate says why a history is malformed, or nil. Every judgement does it first: porcupine, given a call without a return or a return before
 // its call, answers "illegal", and a test that broke would be taken for a system that broke.
 //
-// On top of what history.Pair demands: each micro-operation has the arguments and results of its kind; a key is a register or a set, not both;
+// On top of what history.Pair demands: each micro-operation has the arguments and results of its kind; a sync is the first step of its
+// transaction; a key is a register or a set, not both;
 // no value is written to a key twice, since otherwise a read does not tell which write it saw.
 func Validate(h []history.Op) error {
 	_, err := load(h)
@@ -29,6 +30,7 @@ var shapes = [...]shape{
 	{history.CAS, 2, 0, "register"},
 	{history.Add, 1, 0, "set"},
 	{history.Scan, 0, -1, "set"},
+	{history.Sync, 0, 0, ""},
 }
 
 func shapeOf(f string) (shape, bool) {
@@ -62,6 +64,12 @@ func validSteps(h []history.Op, calls []history.Call) error {
 				if n := len(h[c.Complete].Txn[i].Out); s.out >= 0 && n > s.out {
 					return fmt.Errorf("event %d: %s has at most %d results, not %d", c.Complete, m.F, s.out, n)
 				}
+			}
+			if m.F == history.Sync {
+				if i > 0 {
+					return fmt.Errorf("event %d: step %d is a sync: it may only be the first", c.Invoke, i+1)
+				}
+				continue
 			}
 			if t, seen := types[m.Key]; seen && t != s.typ {
 				return fmt.Errorf("event %d: key %q is a %s and a %s", c.Invoke, m.Key, t, s.typ)

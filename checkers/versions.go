@@ -200,7 +200,7 @@ func (j *versionJudgement) neighbours(r *register, first []*claim) {
 func (j *versionJudgement) adds(k keyed) (claims []claim, unversioned int) {
 	for _, at := range k.calls {
 		c := j.calls[at]
-		if c.Kind != history.OK || j.h[c.Invoke].Txn[0].F != history.Add {
+		if c.Kind != history.OK || j.steps(c)[0].F != history.Add {
 			continue
 		}
 		m, op := j.answer(c)

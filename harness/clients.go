@@ -243,7 +243,7 @@ func (w *worker) abandon(why string) (stuck []cluster.Client) {
 
 func readOnly(t history.Txn) bool {
 	for _, m := range t {
-		if m.F != history.Read && m.F != history.Scan {
+		if m.F != history.Read && m.F != history.Scan && m.F != history.Sync {
 			return false
 		}
 	}

@@ -265,3 +265,18 @@ func TestNonsenseIsAViolation(t *testing.T) {
 		t.Errorf("violations %q, want one that says what was answered", violations)
 	}
 }
+
+func TestReadOnly(t *testing.T) {
+	for _, c := range []struct {
+		steps []string
+		want  bool
+	}{{[]string{history.Read}, true}, {[]string{history.Sync, history.Read}, true}, {[]string{history.Sync}, true}, {[]string{history.Sync, history.Add}, false}} {
+		var txn history.Txn
+		for _, f := range c.steps {
+			txn = append(txn, history.Mop{F: f})
+		}
+		if got := readOnly(txn); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.steps, got, c.want)
+		}
+	}
+}

@@ -41,6 +41,11 @@ const (
 	CAS   = "cas"   // In: the expected and the new value
 	Add   = "add"   // In: an element, added to the set Key
 	Scan  = "scan"  // Out: all elements of the set Key, ascending
+	// Sync has the server catch up with all that the store had acknowledged when the sync was called; it changes nothing. Key is the path
+	// that it names, though what it promises holds for all keys. No arguments, no results. It is the first step of its transaction or the
+	// only one: {sync, read} is a client that sent a sync and, on the same connection, then the read. That transaction was called when the
+	// sync was and answered when the read was, and its Version and Position are the read's. It does not take effect at one moment.
+	Sync = "sync"
 )
 
 // Mop is one step of a transaction on one key.
@@ -54,6 +59,14 @@ type Mop struct {
 // Txn is a list of steps that take effect together; most have one.
 type Txn []Mop
 
+// AfterSync gives the steps without the sync that goes before them, and whether one does.
+func (t Txn) AfterSync() (steps Txn, synced bool) {
+	if len(t) > 0 && t[0].F == Sync {
+		return t[1:], true
+	}
+	return t, false
+}
+
 // Op is one event of a history.
 type Op struct {
 	Index   int           // position in the history, from 0
@@ -62,7 +75,7 @@ type Op struct {
 	Kind    Kind
 	Txn     Txn    // nil for events that are no client's
 	Node    string // the server it was sent to
-	Version uint64 // of an OK: the store's revision of the write, or of the value read; 0 where unknown
+	Version uint64 // of an OK: the store's revision of the write, or of the value read; 0 where unknown, and of a sync by itself
 	// Position is the revision of the whole store that the server had reached when it answered an OK; 0 where unknown.
 	Position uint64
 	Note     string // why it failed; what the nemesis did; in which term and at which index it was acknowledged

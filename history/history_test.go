@@ -298,3 +298,16 @@ func TestRecorderWithoutWriter(t *testing.T) {
 		t.Errorf("got %d events, %v; want %d", got, r.Err(), want)
 	}
 }
+
+func TestAfterSync(t *testing.T) {
+	sync, read := Mop{F: Sync, Key: "/"}, Mop{F: Read, Key: "k"}
+	for _, c := range []struct {
+		txn    Txn
+		steps  int
+		synced bool
+	}{{nil, 0, false}, {Txn{read}, 1, false}, {Txn{sync}, 0, true}, {Txn{sync, read}, 1, true}, {Txn{read, sync}, 2, false}} {
+		if steps, synced := c.txn.AfterSync(); len(steps) != c.steps || synced != c.synced {
+			t.Errorf("%v: got %v, %v; want %d steps, %v", c.txn, steps, synced, c.steps, c.synced)
+		}
+	}
+}

@@ -26,6 +26,8 @@ const elementDigits = 20
 //
 // A register k is the key r/<k> with a decimal value; an element v of a set k is the key s/<k>/<v>. A transaction that compares has in Then one
 // operation for each of its steps, and does nothing if any of its compare-and-sets finds another value.
+//
+// A sync is refused: none of these commands has a server catch up, and to leave it out would be to promise what nobody does.
 func CommandOf(t history.Txn, local bool) (Command, error) {
 	if len(t) == 0 {
 		return Command{}, errors.New("the transaction has no steps")

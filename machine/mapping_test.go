@@ -88,6 +88,8 @@ func TestWhatCannotBeAsked(t *testing.T) {
 		{{F: history.Read}},
 		{{F: history.Scan, Key: "a/b"}},
 		{{F: history.Add, Key: "a", In: []int{-1}}},
+		{{F: history.Sync, Key: "a"}},
+		{{F: history.Sync, Key: "a"}, {F: history.Read, Key: "a"}},
 	} {
 		if c, err := CommandOf(txn, false); err == nil {
 			t.Errorf("%v became %+v", txn, c)

@@ -139,7 +139,9 @@ func since(before []Item, call history.Op) string {
 }
 
 func changes(t history.Txn) bool {
-	return slices.ContainsFunc(t, func(m history.Mop) bool { return m.F != history.Read && m.F != history.Scan })
+	return slices.ContainsFunc(t, func(m history.Mop) bool {
+		return m.F != history.Read && m.F != history.Scan && m.F != history.Sync
+	})
 }
 
 // roleAt is what the node had last said of itself, if it had said so within the second before.

@@ -263,6 +263,24 @@ func TestThousands(t *testing.T) {
 	}
 }
 
+// TestReadBehindASync is as stale as any other, and its transaction changes nothing.
+func TestReadBehindASync(t *testing.T) {
+	ask := history.Txn{{F: "sync", Key: "/"}, {F: "read", Key: "k"}}
+	answer := history.Txn{{F: "sync", Key: "/"}, {F: "read", Key: "k", Out: []int{1}}}
+	b, _ := staleRead()
+	for i := range b {
+		if m := b[i].Txn; len(m) == 1 && m[0].F == "read" {
+			b[i].Txn = history.Txn{ask[0], m[0]}
+		}
+	}
+	if got, want := staleness(b), (Stale{Reads: 1, Stale: 1, Versions: 1, Time: 2424 * time.Millisecond}); got == nil || *got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := operation(answer), "sync /; read k -> 1"; got != want || changes(answer) {
+		t.Errorf("got %q, which changes something: %v; want %q, which does not", got, changes(answer), want)
+	}
+}
+
 func TestLongScansAreCutShort(t *testing.T) {
 	got := operation(history.Txn{{F: "scan", Key: "s1", Out: []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}}})
 	if want := "scan s1 -> 1 2 3 4 5 6 7 8 and 2 more"; got != want {

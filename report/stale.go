@@ -25,10 +25,11 @@ func staleness(ops []history.Op) *Stale {
 	var s Stale
 	versioned := false
 	for i, op := range ops {
-		if op.Process < 0 || len(op.Txn) != 1 {
+		steps, _ := op.Txn.AfterSync()
+		if op.Process < 0 || len(steps) != 1 {
 			continue
 		}
-		m := op.Txn[0]
+		m := steps[0]
 		switch {
 		case op.Kind == history.Invoke:
 			called[op.Process] = i

@@ -22,6 +22,8 @@ type Target struct {
 	Doc   string
 	Modes []string // of reads; the first is the default
 	Flaws []Flaw   // that can be planted
+	// Checkers are names of judgements that its histories are put to besides those of the workload.
+	Checkers []string
 	// Defaults of what a plan leaves open.
 	Defaults machine.Options
 	// New makes one node's machine, for the simulator and for the daemon.

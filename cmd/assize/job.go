@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"assize/checkers"
 	"assize/cluster"
@@ -132,14 +133,15 @@ func conduct(ctx context.Context, s harness.Setup, host func(func()) error) erro
 	return err
 }
 
-// judge puts the history to the workload's checkers.
+// judge puts the history to the checkers of the workload and of the target.
 func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect report.Expectation) (report.Verdict, error) {
 	w, _ := workloads.Find(p.Workload)
+	t, _ := targets.Find(p.Target)
 	var list []checkers.Checker
-	for _, name := range w.Checkers {
+	for _, name := range slices.Concat(w.Checkers, t.Checkers) {
 		k, known := checkers.Find(name)
 		if !known {
-			return report.Verdict{}, fmt.Errorf("workload %s wants a checker %q, which there is not", w.Name, name)
+			return report.Verdict{}, fmt.Errorf("workload %s on target %s wants a checker %q, which there is not", w.Name, t.Name, name)
 		}
 		list = append(list, k)
 	}
