@@ -97,10 +97,11 @@ func zabTarget() Target {
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
-		New:    zab.New,
-		Tongue: func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
-		Front:  func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
-		System: cluster.System{Name: "zab", Args: nodeArgs, Dial: zk.Dial, Status: zk.Status},
+		New:      zab.New,
+		Tongue:   func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
+		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
+		Checkers: []string{"osc", "sessions"},
+		System:   cluster.System{Name: "zab", Args: nodeArgs, Dial: zk.Dial, Status: zk.Status},
 	}
 	for _, f := range zab.Flaws {
 		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})
