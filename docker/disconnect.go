@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	dockernet "github.com/docker/docker/api/types/network"
 
@@ -47,7 +48,7 @@ func (c *Cluster) Status(ctx context.Context, name string) (cluster.Status, erro
 	if err != nil || !p.isUnplugged() {
 		return c.Cluster.Status(ctx, name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, fleet.Silence)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if remote := p.reachable(); remote != nil {
 		state, err := remote.State(ctx)

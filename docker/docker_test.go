@@ -335,17 +335,16 @@ func TestDisconnectIsNoPartition(t *testing.T) {
 		t.Error("clients reach a container that has no network")
 		conn.Close()
 	}
-	if _, err := c.Status(t.Context(), "n1"); err != nil {
-		t.Errorf("its server runs: %v", err)
-	}
+	status(t, c, "n1") // its server runs
 	must(t, c.Pause(t.Context(), "n1"))
 	if _, err := c.Status(t.Context(), "n1"); err == nil || errors.Is(err, cluster.ErrRefused) {
 		t.Errorf("its server has been stopped: status %v, want a time-out", err)
 	}
 	must(t, c.Kill(t.Context(), "n1"))
-	if _, err := c.Status(t.Context(), "n1"); !errors.Is(err, cluster.ErrRefused) {
-		t.Errorf("its server has been killed: status %v, want a refusal", err)
-	}
+	until(t, c, "n1 refuses", func() bool {
+		_, err := c.Status(t.Context(), "n1")
+		return errors.Is(err, cluster.ErrRefused)
+	})
 	if err := c.Cut(t.Context(), off[:1]); wrong(err, "cannot cut n1 from n2 alone") {
 		t.Errorf("one direction: %v", err)
 	}
