@@ -22,8 +22,8 @@ type Target struct {
 	Doc   string
 	Modes []string // of reads; the first is the default
 	Flaws []Flaw   // that can be planted
-	// Checkers are names of judgements that its histories are put to besides those of the workload.
-	Checkers []string
+	// Checkers are names of judgements, by workload, that its histories are put to besides those of the workload.
+	Checkers map[string][]string
 	// Defaults of what a plan leaves open.
 	Defaults machine.Options
 	// New makes one node's machine, for the simulator and for the daemon.
@@ -32,6 +32,8 @@ type Target struct {
 	Tongue func(read string, draw uint64) machine.Tongue
 	// Front serves a node's clients; see daemon.Config.
 	Front func(net.Listener, daemon.Host) error
+	// Try is a command line for people who want to try it, with a %s for the endpoints.
+	Try string
 	// System runs nodes as processes and talks to them.
 	System cluster.System
 }
@@ -79,6 +81,7 @@ func raftTarget() Target {
 		New:    raft.New,
 		Tongue: func(read string, _ uint64) machine.Tongue { return &machine.Commands{Local: read == "local"} },
 		Front:  func(l net.Listener, h daemon.Host) error { return etcd.Serve(l, h) },
+		Try:    "ETCDCTL_API=3 etcdctl --endpoints %s put key value",
 		System: cluster.System{
 			Name: "raft", Args: nodeArgs, Dial: etcd.Dial, Status: etcd.Status, Transfer: etcd.Transfer, Join: etcd.Join, Leave: etcd.Leave,
 		},
@@ -100,7 +103,8 @@ func zabTarget() Target {
 		New:      zab.New,
 		Tongue:   func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
 		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
-		Checkers: []string{"osc", "sessions"},
+		Try:      "zkCli.sh -server %s create /greeting hello",
+		Checkers: map[string][]string{"register": {"osc", "sessions"}},
 		System:   cluster.System{Name: "zab", Args: nodeArgs, Dial: zk.Dial, Status: zk.Status},
 	}
 	for _, f := range zab.Flaws {

@@ -138,7 +138,7 @@ func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect re
 	w, _ := workloads.Find(p.Workload)
 	t, _ := targets.Find(p.Target)
 	var list []checkers.Checker
-	for _, name := range slices.Concat(w.Checkers, t.Checkers) {
+	for _, name := range slices.Concat(w.Checkers, t.Checkers[w.Name]) {
 		k, known := checkers.Find(name)
 		if !known {
 			return report.Verdict{}, fmt.Errorf("workload %s on target %s wants a checker %q, which there is not", w.Name, t.Name, name)

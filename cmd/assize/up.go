@@ -67,7 +67,7 @@ func up(c *cli.Context) error {
 		endpoints = append(endpoints, address)
 		fmt.Fprintf(c.App.Writer, "%s  %s\n", node, address)
 	}
-	fmt.Fprintf(c.App.Writer, "logs are in %s\ntry     ETCDCTL_API=3 etcdctl --endpoints %s put key value\nCtrl-C  stops it\n", dir, strings.Join(endpoints, ","))
+	fmt.Fprintf(c.App.Writer, "logs are in %s\ntry     %s\nCtrl-C  stops it\n", dir, fmt.Sprintf(t.Try, strings.Join(endpoints, ",")))
 	<-c.Context.Done()
 	return running.Close()
 }
