@@ -65,7 +65,7 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"run --nemesis kill,all", `--nemesis: unknown value "all"; allowed are kill`},
 		{"run --cluster moon", `--cluster: unknown value "moon"; allowed are auto, sim, local, docker`},
 		{"run --seeds 1:2 --cluster docker", `--seeds runs in the simulator only; --cluster must be auto or sim, not "docker"`},
-		{"run --target zab", `--target: unknown value "zab"; allowed are raft`},
+		{"run --target zap", `--target: unknown value "zap"; allowed are raft, zab`},
 		{"run --workload x", `--workload: unknown value "x"; allowed are register, set`},
 		{"run --strategy x", `--strategy: unknown value "x"; allowed are pinned, round-robin, random`},
 		{"run --read x", `--read: unknown value "x"; allowed are readindex, `},
