@@ -38,8 +38,10 @@ func (c *Cluster) Lack(power cluster.Power) error {
 		return errors.New("a process has no machine of its own")
 	case cluster.Skews:
 		return c.lackSkew
+	case cluster.Transfers, cluster.Membership:
+		return c.Cluster.Lack(power)
 	}
-	return c.Cluster.Lack(power)
+	return nil
 }
 
 // Choices tells by what means clocks lie; to all else there is one means here.

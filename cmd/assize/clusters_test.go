@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"assize/cluster"
+	"assize/cluster/fleet"
 	"assize/cluster/local"
 	"assize/sim"
 	"assize/targets/raft"
@@ -19,7 +20,8 @@ func TestPowersAreToldWithWhatIsLacking(t *testing.T) {
 		has, lacks []string // the latter as beginnings
 	}{
 		{"sim", s, []string{"pause", "cut", "shape", "duplicate", "skew", "members"}, []string{"freeze: ", "crash: "}},
-		{"local", &local.Cluster{}, []string{"pause", "cut", "shape", "members"}, []string{"freeze: ", "crash: ", "duplicate: "}},
+		// Of no system, which hands over nothing and keeps its members.
+		{"local", &local.Cluster{Cluster: &fleet.Cluster{}}, []string{"pause", "cut", "shape"}, []string{"freeze: ", "crash: ", "duplicate: ", "transfer: ", "members: "}},
 	} {
 		has, lacks, _ := powers(c.c)
 		for _, p := range c.has {
