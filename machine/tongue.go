@@ -31,9 +31,14 @@ type Tongue interface {
 
 // Acknowledger is a Tongue that can tell which entry of the replicated log a reply rests on. A host that sees all nodes' logs holds machines to it.
 type Acknowledger interface {
-	// Acknowledged is asked when a reply leaves its node, before Hear, which may never come. An index of 0 acknowledges nothing. The error is that
-	// the reply is none of this tongue's.
-	Acknowledged(r Reply) (term, index uint64, err error)
+	// Acknowledged is asked when a reply leaves its node, before Hear, which may never come. The error is that the reply is none of this tongue's.
+	Acknowledged(r Reply) (Entry, error)
+}
+
+// Entry of the replicated log: the one at Index, or, where that is 0, the one whose application made Revision. Both 0: none.
+type Entry struct {
+	Term, Index uint64
+	Revision    int64 // as in Applied; only of a store in which no two entries have the same
 }
 
 // Commands is the Tongue of machines that take a Command and answer it with a Result: one request a transaction, and nothing is pushed.
@@ -101,14 +106,11 @@ func (c *Commands) Answer() (out history.Txn, version, position uint64, note str
 func (c *Commands) Closed() error { return nil }
 
 // Acknowledged is the entry that made what was done, or the last that a read has seen.
-func (c *Commands) Acknowledged(r Reply) (term, index uint64, err error) {
-	if err := c.read(r); err != nil {
-		return 0, 0, err
+func (c *Commands) Acknowledged(r Reply) (Entry, error) {
+	if err := c.read(r); err != nil || c.result.Outcome != Done {
+		return Entry{}, err
 	}
-	if c.result.Outcome != Done {
-		return 0, 0, nil
-	}
-	return c.result.Term, c.result.Index, nil
+	return Entry{Term: c.result.Term, Index: c.result.Index}, nil
 }
 
 // provenance is "term T index I", built by hand: there is one for each operation.

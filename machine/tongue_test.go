@@ -34,8 +34,8 @@ func TestCommandsSpeakOneRequestATransaction(t *testing.T) {
 		result := s.Apply(command)
 		result.Term, result.Index = 3, uint64(i)+1
 		r := Reply{Conn: 1, Seq: uint64(i) + 1, Body: result.Encode()}
-		if term, index, err := c.Acknowledged(r); term != 3 || index != uint64(i)+1 || err != nil {
-			t.Errorf("%v: acknowledges entry %d of term %d, %v", x.txn, index, term, err)
+		if e, err := c.Acknowledged(r); e != (Entry{Term: 3, Index: uint64(i) + 1}) || err != nil {
+			t.Errorf("%v: acknowledges %+v, %v", x.txn, e, err)
 		}
 		if more, done := c.Hear(r); more != nil || !done {
 			t.Errorf("%v: heard: %v, %v", x.txn, more, done)
@@ -50,8 +50,8 @@ func TestCommandsSpeakOneRequestATransaction(t *testing.T) {
 func TestCommandsWithoutEffectAcknowledgeNothing(t *testing.T) {
 	var c Commands
 	r := Reply{Seq: 1, Body: Result{Outcome: Refused, Term: 3, Index: 5}.Encode()}
-	if _, index, err := c.Acknowledged(r); index != 0 || err != nil {
-		t.Errorf("a refusal acknowledges %d, %v", index, err)
+	if e, err := c.Acknowledged(r); e != (Entry{}) || err != nil {
+		t.Errorf("a refusal acknowledges %+v, %v", e, err)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestCommandsKnowWhatIsNoReply(t *testing.T) {
 	if _, done := c.Hear(Reply{Body: Result{Outcome: Done}.Encode()}); done {
 		t.Error("a push is an answer")
 	}
-	if _, _, err := c.Acknowledged(Reply{}); err == nil {
+	if _, err := c.Acknowledged(Reply{}); err == nil {
 		t.Error("a push acknowledges")
 	}
 	if _, done := c.Hear(Reply{Seq: 1, Body: []byte("rubbish")}); !done {

@@ -259,13 +259,13 @@ func (c *conn) answered(n *node, r machine.Reply) {
 	s := c.sim
 	said := r.Body != nil || !r.Close
 	if a, tells := c.tongue.(machine.Acknowledger); tells && said {
-		term, index, err := a.Acknowledged(r)
+		entry, err := a.Acknowledged(r)
 		if err != nil {
 			s.court.violate(s, n, "reply", fmt.Sprintf("reply that cannot be read: %v", err))
 			return
 		}
 		if !s.config.Unchecked {
-			s.court.acknowledged(s, n, term, index)
+			s.court.acknowledged(s, n, entry)
 		}
 	}
 	c.heardAt = max(c.heardAt, s.now+c.delay())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"sort"
 	"time"
 
 	"assize/machine"
@@ -41,11 +42,13 @@ type verdict struct {
 	digest uint64
 	known  bool // digest is; not where a machine keeps no log
 	hash   uint64
-	hashed bool   // hash is
-	term   uint64 // of the node that applied it first: the entry was committed in this term or before
-	voters []int  // of that node: a majority of them had it
-	by     int
-	shared bool // another node has applied it, too
+	hashed bool // hash is
+	// revision of the store after it; 0: nobody has told.
+	revision int64
+	term     uint64 // of the node that applied it first: the entry was committed in this term or before
+	voters   []int  // of that node: a majority of them had it
+	by       int
+	shared   bool // another node has applied it, too
 }
 
 // forget what a process that has crashed had logged or applied beyond an index, and nobody else: it was neither synced nor shown to anyone. The
@@ -312,6 +315,7 @@ func (c *court) appliedState(s *Sim, n *node, a machine.Applied) {
 		return
 	}
 	v.reported = a.Index
+	c.at(a.Index).revision = a.Revision
 	c.hashed(s, n, a.Index, a.Hash)
 }
 
@@ -328,12 +332,16 @@ func (c *court) hashed(s *Sim, n *node, index, hash uint64) {
 }
 
 // acknowledged: durability. Asked when the reply leaves the node.
-func (c *court) acknowledged(s *Sim, n *node, term, index uint64) {
-	if index == 0 || n.inspector == nil {
+func (c *court) acknowledged(s *Sim, n *node, e machine.Entry) {
+	if e == (machine.Entry{}) || n.inspector == nil {
 		return
 	}
+	index, term := e.Index, e.Term
+	if index == 0 {
+		index = c.made(e.Revision)
+	}
 	if index >= uint64(len(c.applied)) || !c.applied[index].known {
-		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which nobody has applied", index, term))
+		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d (revision %d), which nobody has applied", e.Index, term, e.Revision))
 		return
 	}
 	a := &c.applied[index]
@@ -349,6 +357,18 @@ func (c *court) acknowledged(s *Sim, n *node, term, index uint64) {
 	if 2*have <= len(a.voters) {
 		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which only %d of %d voters have on disk", index, term, have, len(a.voters)))
 	}
+}
+
+// made is the entry whose application made a revision, or one beyond all that has been applied.
+func (c *court) made(revision int64) uint64 {
+	i := sort.Search(len(c.applied), func(i int) bool {
+		// Entries that nobody has told of yet are the last ones.
+		return c.applied[i].revision >= revision || i > 0 && c.applied[i].revision == 0
+	})
+	if i < len(c.applied) && c.applied[i].revision == revision {
+		return uint64(i)
+	}
+	return uint64(len(c.applied))
 }
 
 // chained is the digest of an entry after all those that the digest before stands for: a multiply-and-fold of eight bytes at a time.

@@ -190,3 +190,17 @@ func TestTicksGoByTheMonotonicClock(t *testing.T) {
 		}
 	})
 }
+
+// TestEntryThatMadeARevision: not every revision is made by an entry, and the last entries may not have been told of.
+func TestEntryThatMadeARevision(t *testing.T) {
+	var c court
+	for i, revision := range []int64{0, 5, 6, 1 << 32, 0, 0} {
+		c.at(uint64(i)).revision = revision
+	}
+	beyond := uint64(len(c.applied))
+	for revision, want := range map[int64]uint64{5: 1, 6: 2, 7: beyond, 1 << 32: 3, 1<<32 + 1: beyond} {
+		if got := c.made(revision); got != want {
+			t.Errorf("revision %d: made by entry %d, want %d", revision, got, want)
+		}
+	}
+}

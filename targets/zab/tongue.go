@@ -32,7 +32,8 @@ type Tongue struct {
 }
 
 var (
-	_ machine.Tongue = (*Tongue)(nil)
+	_ machine.Tongue       = (*Tongue)(nil)
+	_ machine.Acknowledger = (*Tongue)(nil)
 
 	errExpired = errors.New("the session has expired")
 	errClosing = errors.New("the server closes the connection")
@@ -215,4 +216,17 @@ func elements(key string, names []string) (out []int, err error) {
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// Acknowledged is the transaction that a reply stands for: the write, or the last that the server had applied.
+func (c *Tongue) Acknowledged(r machine.Reply) (machine.Entry, error) {
+	if !c.open {
+		_, err := jute.DecodeConnectResponse(r.Body)
+		return machine.Entry{}, err
+	}
+	h, err := jute.DecodeReplyHeader(r.Body)
+	if err != nil || h.Xid < 0 || h.Zxid <= 0 {
+		return machine.Entry{}, err
+	}
+	return machine.Entry{Term: uint64(h.Zxid) >> 32, Revision: h.Zxid}, nil
 }
