@@ -41,7 +41,7 @@ func carrying(nodes []string, dead []cluster.Link) string {
 	return fmt.Sprintf("%d of %d carry, not %s", all-len(dead), all, arrows(dead))
 }
 
-// Whole waits until all links between nodes that answer carry, no shape acts on them, and the nodes' clocks run true, and tells in words what is so; none
+// Whole waits until all links between nodes that answer carry, no shape acts on them, and the nodes' clocks run at their true rates, and tells in words what is so; none
 // where the cluster cannot tell. An error means that it could not be seen.
 func Whole(ctx context.Context, c cluster.Cluster) (whole bool, words string, err error) {
 	whole = true

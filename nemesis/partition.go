@@ -225,8 +225,8 @@ func mendPartition(ctx context.Context, c cluster.Cluster) (history.Fault, error
 }
 
 // reach probes until the dead links are exactly those that were cut. Links of nodes that did not answer right before and right after the
-// probe, or are not the same processes then, are left out: a killed node's silence is no evidence either way. Nor is that of a link which has carried
-// since: a node may have been stopped and let go between two looks. cut is how many of the cut links were probed so.
+// probe, or are not the same processes then, or were stopped and let go in between, are left out: their silence is no evidence either way. cut is how
+// many of the cut links were probed so.
 func reach(ctx context.Context, c cluster.Cluster, links []cluster.Link) (seen bool, cut int, probe string, err error) {
 	var carried []cluster.Link
 	seen = await(ctx, c, probeBound, func() bool {
@@ -241,22 +241,28 @@ func reach(ctx context.Context, c cluster.Cluster, links []cluster.Link) (seen b
 			was, _ := find(before, s.node)
 			return s.up && s.status.Process == was.status.Process
 		})
+		stopped := interrupted(alive, dead, minus(carried, links))
+		alive = minus(alive, stopped)
 		got, want := within(dead, alive), within(links, alive)
 		carried = append(carried, minus(among(alive, func(string, string) bool { return true }), got)...)
 		cut = len(want)
 		probe = fmt.Sprintf("reach: %d of %d links between live nodes are dead", len(got), len(alive)*max(0, len(alive)-1))
 		missing, extra := minus(want, got), minus(got, want)
-		if silent := len(extra); silent > 0 {
-			extra = minus(extra, carried)
-			probe += fmt.Sprintf(", %d of them not cut, which have carried since", silent-len(extra))
-		}
 		if len(missing)+len(extra) > 0 {
 			probe += fmt.Sprintf("; alive though cut: %s; dead though not cut: %s", arrows(missing), arrows(extra))
 			return false
 		}
-		return true
+		return len(stopped) == 0 || cut > 0 || len(links) == 0
 	})
 	return seen && err == nil, cut, probe, err
+}
+
+// interrupted are the nodes that nothing has reached, though a link to them has carried that nobody has cut: they were stopped for a while.
+func interrupted(alive []string, dead, carried []cluster.Link) []string {
+	return slices.DeleteFunc(slices.Clone(alive), func(n string) bool {
+		into := slices.DeleteFunc(among(alive, func(_, to string) bool { return to == n }), func(l cluster.Link) bool { return slices.Contains(dead, l) })
+		return len(into) > 0 || !slices.ContainsFunc(carried, func(l cluster.Link) bool { return l.To == n && slices.Contains(alive, l.From) })
+	})
 }
 
 // within are the links whose both ends are alive.

@@ -254,13 +254,17 @@ func TestScarceTrafficIsNoEvidence(t *testing.T) {
 	}
 }
 
-// blinking is a cluster of which one link after the other is silent for one look each: nodes are stopped and let go between looks.
+// blinking is a cluster whose links are silent for one look each: nodes are stopped and let go between two looks.
 type blinking struct {
 	*fake
 	silent [][]cluster.Link
+	during func() // each look
 }
 
 func (b *blinking) Reach(context.Context) ([]cluster.Link, error) {
+	if b.during != nil {
+		b.during()
+	}
 	if len(b.silent) == 0 {
 		return nil, nil
 	}
@@ -271,20 +275,40 @@ func (b *blinking) Reach(context.Context) ([]cluster.Link, error) {
 	return dead, nil
 }
 
-func TestLinkThatCarriesNowAndThenIsNotCut(t *testing.T) {
-	one, two, three := cluster.Link{From: "n1", To: "n2"}, cluster.Link{From: "n2", To: "n1"}, cluster.Link{From: "n3", To: "n1"}
+func TestNodeThatWasStoppedBetweenLooksIsNoEvidence(t *testing.T) {
+	link := func(from, to string) cluster.Link { return cluster.Link{From: from, To: to} }
+	into1 := []cluster.Link{link("n2", "n1"), link("n3", "n1")}
 	for _, c := range []struct {
 		name   string
+		cut    []cluster.Link
 		silent [][]cluster.Link
 		want   bool
 	}{
-		{"each once", [][]cluster.Link{{one}, {two}}, true},
-		{"one always", [][]cluster.Link{{one}, {one, two}, {one}}, false},
-		{"one not any more", [][]cluster.Link{{two}, {one, three}, {three}}, true},
+		{"one link after the other", nil, [][]cluster.Link{{link("n1", "n2")}, {link("n2", "n1")}}, false},
+		{"one link for ever", nil, [][]cluster.Link{{link("n1", "n2")}}, false},
+		{"a node from the beginning", nil, [][]cluster.Link{into1}, false},
+		{"a node now and then", nil, [][]cluster.Link{{link("n1", "n2")}, into1}, true},
+		{"the cut", into1[:1], [][]cluster.Link{nil, into1[:1]}, true},
+		{"a cut that does not act, at a node that is stopped", into1[:1], [][]cluster.Link{nil, into1}, false},
+		{"a cut elsewhere, beside a node that is stopped", []cluster.Link{link("n2", "n3")}, [][]cluster.Link{nil, append([]cluster.Link{link("n2", "n3")}, into1...)}, true},
 	} {
-		f := &blinking{newFake(3), c.silent}
-		if seen, _, probe, err := reach(t.Context(), f, nil); err != nil || seen != c.want {
+		f := &blinking{fake: newFake(3), silent: c.silent}
+		if seen, _, probe, err := reach(t.Context(), f, c.cut); err != nil || seen != c.want {
 			t.Errorf("%s: seen %v, want %v: %s, %v", c.name, seen, c.want, probe, err)
+		}
+	}
+}
+
+func TestNodeThatWasStartedAgainBetweenLooksIsNoEvidence(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		f := &blinking{fake: newFake(3), silent: [][]cluster.Link{{{From: "n2", To: "n1"}}}}
+		f.during = func() {
+			if again {
+				f.nodes[0].process++
+			}
+		}
+		if seen, _, probe, err := reach(t.Context(), f, nil); err != nil || seen != again {
+			t.Errorf("started again %v: seen %v: %s, %v", again, seen, probe, err)
 		}
 	}
 }

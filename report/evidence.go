@@ -106,7 +106,10 @@ func event(op history.Op, i checkers.Item) Item {
 	switch {
 	case op.Fault != nil:
 		told.Process, told.Node, note = "nemesis", clean(strings.Join(op.Fault.Nodes, " ")), op.Fault.Probe
-		told.Operation = clean(fmt.Sprintf("F%d %s: %s", op.Fault.ID, op.Fault.Name, op.Fault.What))
+		told.Operation = clean(op.Fault.Name + ": " + op.Fault.What)
+		if op.Fault.ID > 0 { // else it is the end of no single fault
+			told.Operation = fmt.Sprintf("F%d %s", op.Fault.ID, told.Operation)
+		}
 	case op.State != nil:
 		told.Node, note = clean(op.State.Node), op.State.Note
 		told.Operation = fmt.Sprintf("applied %d, hash %016x", op.State.Applied, op.State.Hash)

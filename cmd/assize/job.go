@@ -138,7 +138,11 @@ func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect re
 	w, _ := workloads.Find(p.Workload)
 	t, _ := targets.Find(p.Target)
 	var list []checkers.Checker
-	for _, name := range slices.Concat(w.Checkers, t.Checkers[w.Name]) {
+	names := w.Checkers
+	if p.Strategy == harness.Pinned || p.Carry { // else a client is another session at each server, and nobody promises it anything of them all
+		names = slices.Concat(names, t.Checkers[w.Name])
+	}
+	for _, name := range names {
 		k, known := checkers.Find(name)
 		if !known {
 			return report.Verdict{}, fmt.Errorf("workload %s on target %s wants a checker %q, which there is not", w.Name, t.Name, name)
