@@ -117,6 +117,22 @@ func TestWordsOfAServerThatDoesNotServe(t *testing.T) {
 	}
 }
 
+// TestWordsWhileTheMachineIsBusy: whoever looks whether a server lives, and what its vitals are, does not wait for its disk.
+func TestWordsWhileTheMachineIsBusy(t *testing.T) {
+	h := newToy()
+	h.held = make(chan struct{})
+	address := serve(t, h)
+	defer close(h.held)
+	for word, want := range map[string]string{"ruok": "imok", "envi": "Environment:\n", "assz": "{"} {
+		if got := ask(t, address, word); !strings.HasPrefix(got, want) {
+			t.Errorf("%s was answered with %q", word, got)
+		}
+	}
+	if s, err := Status(t.Context(), address); err != nil || s.Role != machine.Leader {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+}
+
 // TestMachineWithoutReport: what its status says is all there is.
 func TestMachineWithoutReport(t *testing.T) {
 	h := newToy()
