@@ -223,8 +223,8 @@ func (r *Response) Encode(op Op) []byte {
 	return a.b
 }
 
-// DecodeResponse is the inverse of Encode, for the response to q. It does not compare Xids.
-func DecodeResponse(q *Request, payload []byte) (Response, error) {
+// DecodeResponse is the inverse of Encode.
+func DecodeResponse(op Op, payload []byte) (Response, error) {
 	h, err := DecodeReplyHeader(payload)
 	if err != nil {
 		return Response{}, err
@@ -234,8 +234,8 @@ func DecodeResponse(q *Request, payload []byte) (Response, error) {
 		return r, nil
 	}
 	a := archive{b: payload[16:], reading: true}
-	if r.body(&a, q.Op); a.err != nil {
-		return Response{}, fmt.Errorf("response to %v: %w", q.Op, a.err)
+	if r.body(&a, op); a.err != nil {
+		return Response{}, fmt.Errorf("response to %v: %w", op, a.err)
 	}
 	return r, nil
 }

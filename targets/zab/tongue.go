@@ -109,7 +109,7 @@ func (c *Tongue) Hear(r machine.Reply) (more [][]byte, done bool) {
 	}
 	q := c.waiting[0]
 	c.waiting = c.waiting[1:]
-	if c.answer, err = jute.DecodeResponse(&q, r.Body); err != nil {
+	if c.answer, err = jute.DecodeResponse(q.Op, r.Body); err != nil {
 		c.err = fmt.Errorf("%w: %w", machine.ErrNonsense, err)
 		return nil, true
 	}
