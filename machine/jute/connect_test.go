@@ -96,7 +96,7 @@ func TestFailedMulti(t *testing.T) {
 		t.Errorf("encoded\n%x, want\n%x", got, payload)
 	}
 	got, err := DecodeResponse(Multi, payload)
-	if err != nil || got.Err != OK || got.Failed() != NodeExists || len(got.Sub) != 3 {
+	if err != nil || got.Err != OK || len(got.Sub) != 3 || got.Sub[0].Err != OK || got.Sub[1].Err != NodeExists {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
 	r.Sub = nil
