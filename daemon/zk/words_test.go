@@ -133,17 +133,15 @@ func TestWordsWhileTheMachineIsBusy(t *testing.T) {
 	}
 }
 
-// TestMachineWithoutReport: what its status says is all there is.
+// TestMachineWithoutReport does not serve, even if its status says that it leads.
 func TestMachineWithoutReport(t *testing.T) {
 	h := newToy()
 	h.report = machine.Report{}
 	address := serve(t, h)
-	if got := ask(t, address, "srvr"); !strings.Contains(got, "\nMode: leader\n") {
-		t.Errorf("srvr of a leader:\n%s", got)
-	}
-	h.set(func() { h.status.Role, h.status.Leader = machine.Candidate, 0 })
-	if got := ask(t, address, "srvr"); got != notServing+"\n" {
-		t.Errorf("srvr without a leader:\n%s", got)
+	for word, want := range map[string]string{"srvr": notServing + "\n", "isro": "null", "ruok": "imok"} {
+		if got := ask(t, address, word); got != want {
+			t.Errorf("%s was answered with %q, want %q", word, got, want)
+		}
 	}
 }
 
