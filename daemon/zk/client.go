@@ -50,7 +50,7 @@ func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Clien
 	return &client{session: s, sync: o.Read == "sync" || o.Read == "quorum-sync", timeout: o.Timeout}, nil
 }
 
-// Close ends the session, unless an operation has shown that nobody answers.
+// Close ends the session, unless the connection is known to be broken. Where nobody answers it takes a second.
 func (c *client) Close() error {
 	c.session.leave()
 	return nil
@@ -164,7 +164,7 @@ func (a *attempt) verdict(err error, said bool) error {
 	return fmt.Errorf("%w: %w: %w", err, cluster.ErrRefused, cluster.ErrNotDone)
 }
 
-// perform the operation. The error is as in cluster.Client.
+// perform an operation that CommandOf has found to make sense. The error is as in cluster.Client.
 func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 	switch m.F {
 	case history.Read:
@@ -178,7 +178,7 @@ func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 	case history.Scan:
 		return a.scan(m)
 	}
-	return cluster.Answer{}, fmt.Errorf("no server can %q: %w", m.F, cluster.ErrNotDone)
+	panic(fmt.Sprintf("zk: %q makes sense, and nobody knows how it is asked", m.F))
 }
 
 // success of the request that was answered last. What the reply's header says is the zxid of a write, or that which the server had reached
