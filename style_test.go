@@ -31,6 +31,7 @@ var allowed = []struct {
 	deps []string
 }{
 	{"history", nil},
+	{"machine/znodes", []string{"history", "machine"}},
 	{"machine", []string{"history"}},
 	{"cluster", []string{"history", "cluster"}},
 	{"docker", []string{"history", "cluster"}},
