@@ -65,10 +65,10 @@ func FuzzRestore(f *testing.F) {
 		f.Add(b[:len(b)-8])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, err := RestoreStore(b, 10); err == nil && (len(b) < 8 || binary.LittleEndian.Uint64(b[len(b)-8:]) != sum(0, b[:len(b)-8])) {
+		if _, err := RestoreStore(b, 10); err == nil && (len(b) < 8 || binary.LittleEndian.Uint64(b[len(b)-8:]) != Sum(0, b[:len(b)-8])) {
 			t.Fatal("a wrong checksum was taken")
 		}
-		b = binary.LittleEndian.AppendUint64(bytes.Clone(b), sum(0, b))
+		b = binary.LittleEndian.AppendUint64(bytes.Clone(b), Sum(0, b))
 		s, err := RestoreStore(b, 10)
 		if err != nil {
 			return

@@ -31,7 +31,7 @@ type Options struct {
 
 	// Of ZAB alone.
 	SessionTick time.Duration // ZooKeeper's tickTime as sessions count it: their time-outs are between 2 and 20 of it
-	Super       string        // digest of the superuser, "super:" and the base64 of a SHA-1; empty: there is none
+	Super       string        // digest of the superuser: a name, ":", and the base64 of the SHA-1 of "name:password"; empty: there is none
 }
 
 // Machine is one node's protocol state. One goroutine at a time. Step and Status never block. A broken invariant panics.

@@ -19,8 +19,26 @@ var (
 	ErrNonsense = errors.New("the answer makes no sense")
 )
 
-// elementDigits is the width of a set's element in its key, so that the order of keys is that of elements.
+// elementDigits is the width of a set's element in its name.
 const elementDigits = 20
+
+// AppendElement appends the name that stores have for a set's element, which is not negative: 20 digits, so that the order of names is that of elements.
+func AppendElement(b []byte, v int) []byte {
+	digits := decimal(v)
+	for range elementDigits - len(digits) {
+		b = append(b, '0')
+	}
+	return append(b, digits...)
+}
+
+// ElementOf is its inverse; ok is false where the name is none of an element.
+func ElementOf(name string) (v int, ok bool) {
+	if len(name) != elementDigits || strings.Trim(name, "0123456789") != "" {
+		return 0, false
+	}
+	v, err := strconv.Atoi(name)
+	return v, err == nil
+}
 
 // CommandOf says how a transaction of a history is asked of a store. local asks for a read of one node's own state; whatever writes never is.
 //
@@ -100,14 +118,7 @@ func setPrefix(k string) []byte {
 	return append(append(b, k...), '/')
 }
 
-func elementKey(k string, v int) []byte {
-	b := setPrefix(k)
-	digits := decimal(v)
-	for range elementDigits - len(digits) {
-		b = append(b, '0')
-	}
-	return append(b, digits...)
-}
+func elementKey(k string, v int) []byte { return AppendElement(setPrefix(k), v) }
 
 // AnswerOf reads the result of CommandOf(t). Version is, of a transaction that writes, the revision it made; of a read of one register the
 // revision that last wrote it, 0 where there is none; otherwise 0. Position is the revision of the store when it answered.
@@ -191,9 +202,9 @@ func readElements(key string, pairs []KeyValue) ([]int, error) {
 	prefix := "s/" + key + "/"
 	out := make([]int, len(pairs))
 	for i := range pairs {
-		digits, ok := strings.CutPrefix(string(pairs[i].Key), prefix)
-		v, err := strconv.Atoi(digits)
-		if !ok || err != nil || len(digits) != elementDigits {
+		name, below := strings.CutPrefix(string(pairs[i].Key), prefix)
+		v, ok := ElementOf(name)
+		if !below || !ok {
 			return nil, fmt.Errorf("set %q holds the key %q: %w", key, pairs[i].Key, ErrNonsense)
 		}
 		out[i] = v

@@ -49,9 +49,8 @@ type WatchReport struct{ Connections, Paths, Watches int }
 
 // ConnectionReport of one client's connection to this server.
 type ConnectionReport struct {
-	Conn        uint64 // as in Request
-	Session     int64  // 0: none yet
-	Timeout     time.Duration
-	Outstanding int
-	LastZxid    int64 // the greatest that the client has been told
+	Conn     uint64 // as in Request
+	Session  int64  // 0: none yet
+	Timeout  time.Duration
+	LastZxid int64 // the greatest that the client has been told
 }

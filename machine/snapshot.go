@@ -52,7 +52,7 @@ func (s *Store) Snapshot() []byte {
 			e.Int(b.Version)
 		}
 	}
-	return binary.LittleEndian.AppendUint64(e.B, sum(0, e.B))
+	return binary.LittleEndian.AppendUint64(e.B, Sum(0, e.B))
 }
 
 // RestoreStore makes a store from a snapshot. It keeps none of b. Bytes that no store has written give an error, and no store.
@@ -61,7 +61,7 @@ func RestoreStore(b []byte, keep int) (*Store, error) {
 	if body < 0 {
 		return nil, fmt.Errorf("restore a store: %w", errShort)
 	}
-	if binary.LittleEndian.Uint64(b[body:]) != sum(0, b[:body]) {
+	if binary.LittleEndian.Uint64(b[body:]) != Sum(0, b[:body]) {
 		return nil, errors.New("restore a store: the checksum does not match")
 	}
 	s := NewStore(keep)

@@ -31,7 +31,7 @@ func NewStore(keep int) *Store {
 func (s *Store) Revision() int64 { return s.revision }
 
 // Hash of the present state: equal stores have equal hashes, others with all probability not. The history is not part of it.
-func (s *Store) Hash() uint64 { return mix(s.hash, uint64(s.revision)) }
+func (s *Store) Hash() uint64 { return Mix(s.hash, uint64(s.revision)) }
 
 // Oldest revision that can still be asked for.
 func (s *Store) Oldest() int64 { return s.past.oldest }

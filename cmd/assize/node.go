@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"io"
 	"os"
 	"runtime/pprof"
@@ -38,6 +40,7 @@ func nodeCommand() *cli.Command {
 			&cli.DurationFlag{Name: "election", Usage: "least election time-out"},
 			&cli.Float64Flag{Name: "drift", Usage: "bound on the relative rate of two clocks that a lease assumes"},
 			&cli.IntFlag{Name: "snapshot", Usage: "applied `entries` between two snapshots"},
+			&cli.StringFlag{Name: "super", Usage: "whom no ACL keeps out: `USER:HASH`, the hash being the base64 of the SHA-1 of USER:PASSWORD (targets with ACLs)"},
 			&cli.BoolFlag{Name: "record", Usage: "record all input in <dir>/record/<life>.rec, to be replayed by assize node replay"},
 			&cli.BoolFlag{Name: "orphan", Value: true, Usage: "end when standard input ends, as it does when the parent has died; =false for a node started by hand"},
 			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile to `file`"},
@@ -102,6 +105,10 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	if err != nil {
 		return daemon.Config{}, err
 	}
+	super, err := parseSuper(c.String("super"))
+	if err != nil {
+		return daemon.Config{}, err
+	}
 	switch id := c.Int("id"); {
 	case id < 1:
 		return daemon.Config{}, usage("--id %d: ids begin with 1", id)
@@ -111,7 +118,7 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 		return daemon.Config{}, usage("--voters %q do not contain --id %d; a node that is to join needs --join", c.String("voters"), id)
 	}
 	options := target.Defaults
-	options.Tick = defaultTick
+	options.Tick, options.Super = defaultTick, super
 	if h := c.Duration("heartbeat"); h > 0 {
 		options.Tick = min(options.Tick, max(h/4, time.Millisecond))
 	}
@@ -130,6 +137,18 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 }
 
 const defaultTick = 10 * time.Millisecond
+
+// parseSuper reads USER:HASH, as ZooKeeper's DigestAuthenticationProvider makes it.
+func parseSuper(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	user, hash, ok := strings.Cut(s, ":")
+	if b, err := base64.StdEncoding.DecodeString(hash); !ok || user == "" || err != nil || len(b) != sha1.Size {
+		return "", usage("--super %q: want USER:HASH, the base64 of the SHA-1 of USER:PASSWORD", s)
+	}
+	return s, nil
+}
 
 // parseVoters reads 1,2,3.
 func parseVoters(s string) (voters []int, err error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	zookeeper "github.com/go-zookeeper/zk"
 
 	"assize/daemon/etcd"
 )
@@ -32,6 +35,9 @@ func TestNodeCommandLine(t *testing.T) {
 		{"--voters 1 --flaw zzz", "forget-vote"},
 		{"--voters 1 --peers 2", "want 2=HOST:PORT"},
 		{"--voters 1 --peers x=a:1", "want 2=HOST:PORT"},
+		{"--voters 1 --super secret", "want USER:HASH"},
+		{"--voters 1 --super :D/InIHSb7yEEbrWz8b9l71RjZJU=", "want USER:HASH"},
+		{"--voters 1 --super super:test", "want USER:HASH"},
 		{"--voters 1 --id 0", "ids begin with 1"},
 		{"--voters 1 --heartbeat soon", "heartbeat"},
 	} {
@@ -152,5 +158,38 @@ func TestRubbishOnANodesPorts(t *testing.T) {
 	defer cancel()
 	if s, err := etcd.Status(ctx, n.ready["client"]); err != nil || s.Role == "" {
 		t.Errorf("got %v, %v", s, err)
+	}
+}
+
+type silence struct{}
+
+func (silence) Printf(string, ...any) {}
+
+// TestSuperuser: what an ACL keeps from all others is open to whoever knows the password whose digest the node was given.
+func TestSuperuser(t *testing.T) {
+	n := startLone(t, t.TempDir(), "--target", "zab", "--super", "super:D/InIHSb7yEEbrWz8b9l71RjZJU=")
+	c, events, err := zookeeper.Connect([]string{n.ready["client"]}, 10*time.Second, zookeeper.WithLogger(silence{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for e := range events {
+		if e.State == zookeeper.StateHasSession {
+			break // until then the node may not serve, and go-zookeeper gives up what it has not sent
+		}
+	}
+	if _, err := c.Create("/private", []byte("x"), zookeeper.FlagPersistent, zookeeper.DigestACL(zookeeper.PermAll, "somebody", "else")); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		password string
+		want     error
+	}{{"guess", zookeeper.ErrNoAuth}, {"test", nil}} {
+		if err := c.AddAuth("digest", []byte("super:"+x.password)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Get("/private"); !errors.Is(err, x.want) {
+			t.Errorf("with the password %q: %v, want %v", x.password, err, x.want)
+		}
 	}
 }

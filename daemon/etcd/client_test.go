@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"assize/cluster"
+	"assize/daemon/clienttest"
 	"assize/history"
 	"assize/machine"
 )
@@ -244,57 +244,10 @@ func TestRefusedConnection(t *testing.T) {
 	}
 }
 
-// relay passes bytes on until it is cut.
-func relay(t *testing.T, to string) (address string, cut func(), accepted func() int) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	conns := make(chan net.Conn, 100)
-	counts := make(chan int, 1)
-	counts <- 0
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			counts <- 1 + <-counts
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				in.Close()
-				return
-			}
-			conns <- in
-			conns <- out
-			go io.Copy(in, out)
-			go io.Copy(out, in)
-		}
-	}()
-	cut = func() {
-		for {
-			select {
-			case c := <-conns:
-				c.Close()
-			default:
-				return
-			}
-		}
-	}
-	accepted = func() int {
-		n := <-counts
-		counts <- n
-		return n
-	}
-	return l.Addr().String(), cut, accepted
-}
-
 // TestBrokenConnection: gRPC would connect again and nobody would know that the next operation went by another connection.
 func TestBrokenConnection(t *testing.T) {
 	h := newMemory(0)
-	address, cut, accepted := relay(t, serve(t, h))
+	address, cut, accepted := clienttest.Relay(t, serve(t, h))
 	c := connect(t, address, cluster.Options{Timeout: long})
 	if _, err := c.Do(t.Context(), one(history.Write, "a", 1)); err != nil {
 		t.Fatal(err)

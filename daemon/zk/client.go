@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -15,13 +13,11 @@ import (
 	"assize/history"
 	"assize/machine"
 	"assize/machine/jute"
+	"assize/machine/znodes"
 )
 
 // defaultTimeout is the bound where the caller gives none.
 const defaultTimeout = 5 * time.Second
-
-// elementDigits is the width of a set's element in the name of its node, so that the order of names is that of elements.
-const elementDigits = 20
 
 // client of one server.
 type client struct {
@@ -34,9 +30,8 @@ type client struct {
 // Dial connects to a ZooKeeper or to a node of ours. It returns within Timeout; an error means that nothing was sent, but for the wish to
 // have a session, and wraps cluster.ErrRefused. The read modes "sync" and "quorum-sync" have a sync before each read.
 //
-// A register k is the node /r-<k> with a decimal value as its data; an element v of a set k is the node /s-<k>/<v>. Transactions have one step: a
-// write is a setData, and a create where there was no node; a compare-and-set is a getData and a setData of the version that was found. The
-// steps of one operation are sent one after the other, none twice.
+// Registers and sets are the nodes of package znodes. A write is a setData, and a create where there was no node; a compare-and-set is a getData and a
+// setData of the version that was found. The requests of one operation are sent one after the other, none twice.
 func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
@@ -50,17 +45,14 @@ func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Clien
 	return &client{session: s, sync: o.Read == "sync" || o.Read == "quorum-sync", timeout: o.Timeout}, nil
 }
 
-// Close ends the session, unless an operation has shown that nobody answers.
+// Close ends the session, unless the connection is known to be broken. Where nobody answers it takes a second.
 func (c *client) Close() error {
 	c.session.leave()
 	return nil
 }
 
 func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) {
-	_, err := machine.CommandOf(t, false) // which says what makes no sense
-	if err == nil && len(t) != 1 {
-		err = fmt.Errorf("a transaction of %d steps, want one", len(t))
-	}
+	m, err := znodes.Step(t)
 	if err != nil {
 		return cluster.Answer{}, fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
 	}
@@ -72,12 +64,11 @@ func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) 
 	if !c.free(ctx) {
 		return cluster.Answer{}, fmt.Errorf("the operation before has not been answered: %w: %w", cluster.ErrRefused, cluster.ErrNotDone)
 	}
-	a := &attempt{session: c.session, sync: c.sync, done: make(chan struct{})}
-	a.reads = t[0].F == history.Read || t[0].F == history.Scan
+	a := &attempt{session: c.session, f: m.F, sync: c.sync, done: make(chan struct{})}
 	c.before = a.done
 	go func() {
 		defer close(a.done)
-		a.answer, a.err = a.perform(t[0])
+		a.answer, a.err = a.perform(m)
 	}()
 	select {
 	case <-a.done:
@@ -103,8 +94,8 @@ func (c *client) free(ctx context.Context) bool {
 // attempt at one operation.
 type attempt struct {
 	*session
+	f      string // what it does
 	sync   bool
-	reads  bool // it changes nothing
 	done   chan struct{}
 	answer cluster.Answer
 	err    error
@@ -144,9 +135,12 @@ func (a *attempt) abandon(why error) error {
 
 // fail with an error of the last request, or with what its answer makes impossible.
 func (a *attempt) fail(err error) error {
+	if errors.Is(err, machine.ErrNonsense) {
+		err = fmt.Errorf("%w: %w", err, cluster.ErrNonsense)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.verdict(err, errors.Is(err, machine.ErrCompare) || definite(err, a.reply()))
+	return a.verdict(err, errors.Is(err, machine.ErrCompare) || definite(a.f, err, a.reply()))
 }
 
 // verdict on an error: whether it proves that nothing was done. said: the server has said so. Under mu.
@@ -158,13 +152,13 @@ func (a *attempt) verdict(err error, said bool) error {
 	case errors.Is(err, zookeeper.ErrNoServer): // it was not sent
 	case said:
 		return fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
-	case a.effect || a.reads:
+	case a.effect || a.f == history.Read || a.f == history.Scan:
 		return err
 	}
 	return fmt.Errorf("%w: %w: %w", err, cluster.ErrRefused, cluster.ErrNotDone)
 }
 
-// perform the operation. The error is as in cluster.Client.
+// perform an operation that znodes.Step has found to make sense. The error is as in cluster.Client.
 func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 	switch m.F {
 	case history.Read:
@@ -178,7 +172,7 @@ func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 	case history.Scan:
 		return a.scan(m)
 	}
-	return cluster.Answer{}, fmt.Errorf("no server can %q: %w", m.F, cluster.ErrNotDone)
+	panic(fmt.Sprintf("zk: %q makes sense, and nobody knows how it is asked", m.F))
 }
 
 // success of the request that was answered last. What the reply's header says is the zxid of a write, or that which the server had reached
@@ -195,29 +189,20 @@ func (a *attempt) success(m history.Mop, version int64) (cluster.Answer, error) 
 	return r, nil
 }
 
-func register(key string) string { return "/r-" + key }
-func set(key string) string      { return "/s-" + key }
-
-func element(key string, v int) string {
-	return fmt.Sprintf("%s/%0*d", set(key), elementDigits, v)
-}
-
-func decimal(v int) []byte { return strconv.AppendInt(nil, int64(v), 10) }
-
-// get the value of a register; found is false where there is none. With nonsense in the node the error wraps ErrNonsense.
+// get the value of a register; found is false where there is none. With nonsense in the node the error wraps machine.ErrNonsense.
 func (a *attempt) get(key string) (value int, stat *zookeeper.Stat, found bool, err error) {
 	if err = a.ask(false); err != nil {
 		return 0, nil, false, err
 	}
-	data, stat, err := a.Conn.Get(register(key))
+	data, stat, err := a.Conn.Get(znodes.Register(key))
 	switch {
 	case errors.Is(err, zookeeper.ErrNoNode):
 		return 0, nil, false, nil
 	case err != nil:
 		return 0, nil, false, err
 	}
-	if value, err = strconv.Atoi(string(data)); err != nil {
-		return 0, nil, false, fmt.Errorf("register %q holds %.40q: %w", key, data, cluster.ErrNonsense)
+	if value, err = znodes.Value(key, data); err != nil {
+		return 0, nil, false, err
 	}
 	return value, stat, true, nil
 }
@@ -235,7 +220,7 @@ func (a *attempt) freshen(path string) error {
 }
 
 func (a *attempt) read(m history.Mop) (cluster.Answer, error) {
-	if err := a.freshen(register(m.Key)); err != nil {
+	if err := a.freshen(znodes.Register(m.Key)); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
 	v, stat, found, err := a.get(m.Key)
@@ -251,10 +236,10 @@ func (a *attempt) read(m history.Mop) (cluster.Answer, error) {
 
 // write sets the data of a node, and creates it if it is not there; another client may have done so in between. Nobody deletes it.
 func (a *attempt) write(m history.Mop) (cluster.Answer, error) {
-	data := decimal(m.In[0])
+	data := znodes.Data(m.In[0])
 	stat, err := a.setData(m.Key, data, -1)
 	if errors.Is(err, zookeeper.ErrNoNode) {
-		if err = a.create(register(m.Key), data, true); err == nil {
+		if err = a.create(znodes.Register(m.Key), data, true); err == nil {
 			return a.success(m, a.reply().Zxid)
 		}
 		if errors.Is(err, zookeeper.ErrNodeExists) {
@@ -276,50 +261,41 @@ func (a *attempt) swap(m history.Mop) (cluster.Answer, error) {
 	if err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
-	if stat, err = a.setData(m.Key, decimal(m.In[1]), stat.Version); err != nil {
+	if stat, err = a.setData(m.Key, znodes.Data(m.In[1]), stat.Version); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
 	return a.success(m, stat.Mzxid)
 }
 
-// add creates a node below the set's, which it creates if need be. An element that is there already is in the set; the version that it has is
-// not known then.
+// add creates a node below the set's, which it creates if need be. Of an element that is there already nobody knows who has added it.
 func (a *attempt) add(m history.Mop) (cluster.Answer, error) {
-	path := element(m.Key, m.In[0])
+	path := znodes.Element(m.Key, m.In[0])
 	err := a.create(path, nil, true)
 	if errors.Is(err, zookeeper.ErrNoNode) {
-		if err = a.create(set(m.Key), nil, false); err == nil || errors.Is(err, zookeeper.ErrNodeExists) {
+		if err = a.create(znodes.Set(m.Key), nil, false); err == nil || errors.Is(err, zookeeper.ErrNodeExists) {
 			err = a.create(path, nil, true)
 		}
 	}
-	switch {
-	case errors.Is(err, zookeeper.ErrNodeExists):
-		return a.success(m, 0)
-	case err != nil:
+	if err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
 	return a.success(m, a.reply().Zxid)
 }
 
 func (a *attempt) scan(m history.Mop) (cluster.Answer, error) {
-	if err := a.freshen(set(m.Key)); err != nil {
+	if err := a.freshen(znodes.Set(m.Key)); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
 	if err := a.ask(false); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
-	names, _, err := a.Conn.Children(set(m.Key))
+	names, _, err := a.Conn.Children(znodes.Set(m.Key))
 	if err != nil && !errors.Is(err, zookeeper.ErrNoNode) {
 		return cluster.Answer{}, a.fail(err)
 	}
-	for _, name := range names {
-		v, err := strconv.Atoi(name)
-		if err != nil || v < 0 || len(name) != elementDigits {
-			return cluster.Answer{}, a.fail(fmt.Errorf("set %q has the element %.40q: %w", m.Key, name, cluster.ErrNonsense))
-		}
-		m.Out = append(m.Out, v)
+	if m.Out, err = znodes.Elements(m.Key, names); err != nil {
+		return cluster.Answer{}, a.fail(err)
 	}
-	slices.Sort(m.Out)
 	return a.success(m, 0)
 }
 
@@ -327,7 +303,7 @@ func (a *attempt) setData(key string, data []byte, version int32) (*zookeeper.St
 	if err := a.ask(true); err != nil {
 		return nil, err
 	}
-	stat, err := a.Conn.Set(register(key), data, version)
+	stat, err := a.Conn.Set(znodes.Register(key), data, version)
 	a.weigh(err)
 	if h := a.reply(); err == nil && stat.Mzxid != h.Zxid {
 		err = fmt.Errorf("a write of register %q at 0x%x is answered at 0x%x: %w", key, uint64(stat.Mzxid), uint64(h.Zxid), cluster.ErrNonsense)
@@ -350,7 +326,7 @@ func (a *attempt) create(path string, data []byte, own bool) error {
 
 // weigh what a server has answered to a request that changes something.
 func (a *attempt) weigh(err error) {
-	if definite(err, a.reply()) {
+	if definite(a.f, err, a.reply()) {
 		a.settled()
 	}
 }

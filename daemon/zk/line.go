@@ -118,7 +118,7 @@ func (l *line) understand(payload []byte) ([]byte, error) {
 	}
 	op := l.waiting[0].op
 	l.waiting = l.waiting[1:]
-	r, err := jute.DecodeResponse(&jute.Request{Op: op}, payload)
+	r, err := jute.DecodeResponse(op, payload)
 	if err != nil {
 		return nil, err
 	}

@@ -113,20 +113,12 @@ func (f *front) stop() {
 	f.work.Wait()
 }
 
-// report of the machine; one that gives none serves as long as it knows a leader.
+// report of the machine. One that gives none does not serve: its node is stopping, or it keeps no tree.
 func (f *front) report() machine.Report {
 	if r, ok := f.host.Report(); ok {
 		return r
 	}
-	s := f.host.Status()
-	r := machine.Report{Serving: s.Leader != 0, Mode: s.Role, Zxid: int64(s.Applied)}
-	switch {
-	case !r.Serving:
-		r.Mode = machine.Looking
-	case s.Role == machine.Learner:
-		r.Mode = machine.Observer
-	}
-	return r
+	return machine.Report{Mode: machine.Looking}
 }
 
 // hostOf is the address of a client without its port, as ACLs of the scheme ip know it.

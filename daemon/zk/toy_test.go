@@ -32,6 +32,7 @@ type toy struct {
 	hello  []string // addresses
 	report machine.Report
 	status machine.Status
+	held   chan struct{} // Report blocks until it is closed; nil: it does not
 
 	silent   bool                                         // requests are not answered
 	reject   bool                                         // sessions have expired
@@ -195,6 +196,12 @@ func (h *toy) Clocks() (time.Time, time.Duration) { return time.Unix(1000, 5), 7
 func (h *toy) Counters() map[string]uint64 { return map[string]uint64{"syncs": 3} }
 
 func (h *toy) Report() (machine.Report, bool) {
+	h.mu.Lock()
+	held := h.held
+	h.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.report, h.report.Mode != ""

@@ -67,7 +67,8 @@ func (v *visitor) visit() {
 	}
 	if answer := v.front.word(string(head[:])); answer != nil {
 		_, _ = r.Discard(4)
-		v.count(&v.front.received, &v.received)
+		v.front.received.Add(1)
+		v.received.Add(1)
 		v.say(answer)
 		v.drain(r)
 		return
@@ -80,7 +81,8 @@ func (v *visitor) visit() {
 		return // whoever only knocks, or talks rubbish, is nobody to the machine
 	}
 	_ = v.SetReadDeadline(time.Time{})
-	v.count(&v.front.received, &v.received)
+	v.front.received.Add(1)
+	v.received.Add(1)
 	id := v.front.host.Open(v.told)
 	v.mu.Lock()
 	v.id = id
@@ -96,12 +98,6 @@ func (v *visitor) visit() {
 	v.drain(r)
 }
 
-func (v *visitor) count(totals ...interface{ Add(uint64) uint64 }) {
-	for _, n := range totals {
-		n.Add(1)
-	}
-}
-
 // listen to requests until the client hangs up, says what no client says, or the machine closes the connection.
 func (v *visitor) listen(r *bufio.Reader) {
 	for {
@@ -114,7 +110,8 @@ func (v *visitor) listen(r *bufio.Reader) {
 
 // ask notes a request. It waits while too many are without a reply; false: the connection is over.
 func (v *visitor) ask(payload []byte) bool {
-	v.count(&v.front.received, &v.received)
+	v.front.received.Add(1)
+	v.received.Add(1)
 	q := asked{xid: int32(binary.BigEndian.Uint32(payload)), op: jute.Op(binary.BigEndian.Uint32(payload[4:]))}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -163,7 +160,8 @@ func (v *visitor) wake(end bool) {
 
 // answered says which request a reply belongs to: all have replies, in order, and only notifications come between. Under mu.
 func (v *visitor) answered(body []byte) {
-	v.count(&v.front.sent, &v.sent)
+	v.front.sent.Add(1)
+	v.sent.Add(1)
 	switch {
 	case !v.greet:
 		v.greet = true

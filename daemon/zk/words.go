@@ -25,7 +25,8 @@ const (
 	mostTicks  = 20
 )
 
-// words are those that are answered. Those with needs ask for a server that serves.
+// words are those that are answered. Those with needs ask for a server that serves, and read its report. The others must be answered when a slow disk
+// keeps the machine from its work, for it is then that people ask them: only isro, which is nothing else, asks for a report.
 var words = map[string]struct {
 	needs  bool
 	answer func(*answer)
@@ -52,7 +53,7 @@ var others = []string{"dirs", "gtmk", "hash", "stmk", "wchc", "wchp"}
 type answer struct {
 	bytes.Buffer
 	front  *front
-	report machine.Report
+	report machine.Report // of words with needs
 }
 
 // word answers a four-letter word; nil: it is none.
@@ -64,11 +65,13 @@ func (f *front) word(word string) []byte {
 		a.line("%s is not executed because it is not in the whitelist.", word)
 	case !ok:
 		return nil
-	default:
-		if a.report = f.report(); w.needs && !a.report.Serving {
+	case w.needs:
+		if a.report = f.report(); !a.report.Serving {
 			a.line(notServing)
 			break
 		}
+		w.answer(&a)
+	default:
 		w.answer(&a)
 	}
 	return a.Bytes()
@@ -80,7 +83,7 @@ func (a *answer) line(format string, args ...any) { fmt.Fprintf(a, format+"\n", 
 
 // isro is a server of which it is not known yet: ZooKeeper says null.
 func (a *answer) isro() {
-	if !a.report.Serving {
+	if !a.front.report().Serving {
 		a.text("null")
 		return
 	}

@@ -117,17 +117,31 @@ func TestWordsOfAServerThatDoesNotServe(t *testing.T) {
 	}
 }
 
-// TestMachineWithoutReport: what its status says is all there is.
+// TestWordsWhileTheMachineIsBusy: whoever looks whether a server lives, and what its vitals are, does not wait for its disk.
+func TestWordsWhileTheMachineIsBusy(t *testing.T) {
+	h := newToy()
+	h.held = make(chan struct{})
+	address := serve(t, h)
+	defer close(h.held)
+	for word, want := range map[string]string{"ruok": "imok", "envi": "Environment:\n", "assz": "{"} {
+		if got := ask(t, address, word); !strings.HasPrefix(got, want) {
+			t.Errorf("%s was answered with %q", word, got)
+		}
+	}
+	if s, err := Status(t.Context(), address); err != nil || s.Role != machine.Leader {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+}
+
+// TestMachineWithoutReport does not serve, even if its status says that it leads.
 func TestMachineWithoutReport(t *testing.T) {
 	h := newToy()
 	h.report = machine.Report{}
 	address := serve(t, h)
-	if got := ask(t, address, "srvr"); !strings.Contains(got, "\nMode: leader\n") {
-		t.Errorf("srvr of a leader:\n%s", got)
-	}
-	h.set(func() { h.status.Role, h.status.Leader = machine.Candidate, 0 })
-	if got := ask(t, address, "srvr"); got != notServing+"\n" {
-		t.Errorf("srvr without a leader:\n%s", got)
+	for word, want := range map[string]string{"srvr": notServing + "\n", "isro": "null", "ruok": "imok"} {
+		if got := ask(t, address, word); got != want {
+			t.Errorf("%s was answered with %q, want %q", word, got, want)
+		}
 	}
 }
 

@@ -95,8 +95,8 @@ func TestFailedMulti(t *testing.T) {
 	if got := r.Encode(Multi); !bytes.Equal(got, payload) {
 		t.Errorf("encoded\n%x, want\n%x", got, payload)
 	}
-	got, err := DecodeResponse(&Request{Op: Multi}, payload)
-	if err != nil || got.Err != OK || got.Failed() != NodeExists || len(got.Sub) != 3 {
+	got, err := DecodeResponse(Multi, payload)
+	if err != nil || got.Err != OK || len(got.Sub) != 3 || got.Sub[0].Err != OK || got.Sub[1].Err != NodeExists {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
 	r.Sub = nil
@@ -135,7 +135,7 @@ func TestMalformedResults(t *testing.T) {
 		{"ACLs beyond the end", GetACL, "00000002" + hexStat},
 		{"a negative length", SASL, "80000000"},
 	} {
-		if got, err := DecodeResponse(&Request{Op: c.op}, unhex(header+c.body)); err == nil || !reflect.DeepEqual(got, Response{}) {
+		if got, err := DecodeResponse(c.op, unhex(header+c.body)); err == nil || !reflect.DeepEqual(got, Response{}) {
 			t.Errorf("%s: decoded %+v, %v", c.name, got, err)
 		}
 	}

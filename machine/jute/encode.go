@@ -209,7 +209,7 @@ func (h *ReplyHeader) fields(a *archive) {
 }
 
 // Encode is the payload of the response to a request of the kind op. It is only the header if Err is not OK. A multi that has failed at one of its parts
-// is no exception, but that the header says OK then: if there is a Sub, it says it, and its client sees by Sub what has failed (Response.Failed).
+// is no exception, but that the header says OK then: if there is a Sub, it says it, and its client sees by Sub what has failed.
 func (r *Response) Encode(op Op) []byte {
 	a := archive{b: make([]byte, 0, 96+len(r.Path)+len(r.Data))}
 	h := ReplyHeader{r.Xid, r.Zxid, r.Err}
@@ -223,8 +223,8 @@ func (r *Response) Encode(op Op) []byte {
 	return a.b
 }
 
-// DecodeResponse is the inverse of Encode, for the response to q. It does not compare Xids.
-func DecodeResponse(q *Request, payload []byte) (Response, error) {
+// DecodeResponse is the inverse of Encode.
+func DecodeResponse(op Op, payload []byte) (Response, error) {
 	h, err := DecodeReplyHeader(payload)
 	if err != nil {
 		return Response{}, err
@@ -234,23 +234,10 @@ func DecodeResponse(q *Request, payload []byte) (Response, error) {
 		return r, nil
 	}
 	a := archive{b: payload[16:], reading: true}
-	if r.body(&a, q.Op); a.err != nil {
-		return Response{}, fmt.Errorf("response to %v: %w", q.Op, a.err)
+	if r.body(&a, op); a.err != nil {
+		return Response{}, fmt.Errorf("response to %v: %w", op, a.err)
 	}
 	return r, nil
-}
-
-// Failed is Err, or what a Multi has failed with: of a MultiRead's parts, the first that has.
-func (r *Response) Failed() Code {
-	if r.Err != OK {
-		return r.Err
-	}
-	for i := range r.Sub {
-		if r.Sub[i].Err != OK {
-			return r.Sub[i].Err
-		}
-	}
-	return OK
 }
 
 func (r *Response) body(a *archive, op Op) {

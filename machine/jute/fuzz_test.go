@@ -57,7 +57,7 @@ func settleRequest(t *testing.T, payload []byte) {
 }
 
 func settleResponse(t *testing.T, op Op, payload []byte) {
-	decode := func(b []byte) (Response, error) { return DecodeResponse(&Request{Op: op}, b) }
+	decode := func(b []byte) (Response, error) { return DecodeResponse(op, b) }
 	r, err := decode(payload)
 	settle(t, payload, r, err, func(r Response) []byte { return r.Encode(op) }, decode)
 }
@@ -203,7 +203,7 @@ func TestRoundTrips(t *testing.T) {
 				}
 			}
 			b := p.Encode(c.op)
-			got, err := DecodeResponse(&Request{Op: c.op}, b)
+			got, err := DecodeResponse(c.op, b)
 			if err != nil || !within(reflect.ValueOf(got), reflect.ValueOf(p)) || !bytes.Equal(got.Encode(c.op), b) {
 				t.Fatalf("%v: %+v\nbecame\n%+v, %v", c.op, p, got, err)
 			}

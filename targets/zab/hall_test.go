@@ -380,7 +380,7 @@ func (c *client) hear(r machine.Reply) {
 	}
 	q := c.asked[0]
 	c.asked = c.asked[1:]
-	p, err := jute.DecodeResponse(&q, r.Body)
+	p, err := jute.DecodeResponse(q.Op, r.Body)
 	if err != nil {
 		c.h.violate("reply to %v: %v", q.Op, err)
 	}

@@ -197,7 +197,7 @@ func TestReport(t *testing.T) {
 		t.Fatalf("report %+v", r)
 	}
 	one := r.Connections[0]
-	if one.Session != c.session || one.LastZxid != c.lastZxid || one.Outstanding != 1 {
+	if one.Session != c.session || one.LastZxid != c.lastZxid {
 		t.Errorf("connection %+v", one)
 	}
 	h.pass(10)

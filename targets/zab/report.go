@@ -26,7 +26,7 @@ func (s *Server) Report() machine.Report {
 		r.Sessions = append(r.Sessions, machine.SessionReport{ID: o.ID, Timeout: milliseconds(o.Timeout)})
 	}
 	for _, c := range s.all {
-		one := machine.ConnectionReport{Conn: c.id, Timeout: milliseconds(c.timeout), Outstanding: len(c.queue), LastZxid: c.lastZxid}
+		one := machine.ConnectionReport{Conn: c.id, Timeout: milliseconds(c.timeout), LastZxid: c.lastZxid}
 		if c.open {
 			one.Session = c.session
 		}

@@ -375,7 +375,7 @@ func TestZ12Multi(t *testing.T) {
 	part := func(q jute.Request) jute.Request { q.Xid = 0; return q }
 	check := jute.Request{Op: jute.Check, Path: "/a", Version: 0}
 	r := c.do(jute.Request{Op: jute.Multi, Sub: []jute.Request{check, part(creating("/b", "", 0)), part(setting("/a", "2", 0)), {Op: jute.Delete, Path: "/b", Version: -1}}})
-	if r.Failed() != jute.OK || r.Sub[1].Path != "/b" || r.Sub[2].Stat.Version != 1 {
+	if r.Err != jute.OK || r.Sub[0].Err != jute.OK || r.Sub[1].Path != "/b" || r.Sub[2].Stat.Version != 1 || r.Sub[3].Err != jute.OK {
 		t.Fatalf("%+v", r)
 	}
 	r = c.do(jute.Request{Op: jute.Multi, Sub: []jute.Request{part(creating("/b", "", 0)), check, part(setting("/a", "3", -1))}})

@@ -9,13 +9,14 @@ import (
 	"assize/history"
 	"assize/machine"
 	"assize/machine/jute"
+	"assize/machine/znodes"
 )
 
 // Tongue is a client of the simulator: one session a connection, the frames that any ZooKeeper client would send, and no watch.
 //
-// A register k is the node /r-<k> with a decimal value: a write is a setData, or a create where there is none yet; a compare-and-set is a getData and a
-// setData of the version found. A set k is the node /s-<k>, and an element one child of it, named by 20 digits. By any mode but local a read is
-// preceded by a sync. A version is the zxid of a write, or the mzxid of a register; a position the zxid that the server had reached.
+// Registers and sets are the nodes of package znodes. A write is a setData, or a create where there is none yet; a compare-and-set is a getData and a
+// setData of the version found. By any mode but local a read is preceded by a sync. A version is the zxid of a write, or the mzxid of a register; a
+// position the zxid that the server had reached.
 type Tongue struct {
 	Mode string // of reads
 
@@ -27,6 +28,7 @@ type Tongue struct {
 	last    *jute.Request  // of those under way, the one that answers
 	found   int32          // version of the register that a compare-and-set has found
 	read    bool           // the compare-and-set has found what it expected
+	made    bool           // the node that was missing has been asked for
 	answer  jute.Response
 	err     error
 }
@@ -47,33 +49,28 @@ func (c *Tongue) Hello() []byte {
 	return jute.Introduce("", jute.ConnectRequest{Timeout: session, Password: make([]byte, 16), HasReadOnly: true}.Encode())
 }
 
-func registerPath(k string) string { return "/r-" + k }
-func setPath(k string) string      { return "/s-" + k }
-
-func elementPath(k string, v int) string { return fmt.Sprintf("%s/%020d", setPath(k), v) }
-
 var anybody = []jute.ACL{{Perms: jute.PermAll, ID: jute.ID{Scheme: "world", ID: "anyone"}}}
 
 // Ask for a transaction of one step.
 func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
-	if len(t) != 1 {
-		return nil, fmt.Errorf("%d steps at once: this client knows one", len(t))
+	m, err := znodes.Step(t)
+	if err != nil {
+		return nil, err
 	}
-	m := &t[0]
-	c.txn, c.waiting, c.last, c.read, c.err = t, nil, nil, false, nil
+	c.txn, c.waiting, c.last, c.read, c.made, c.err = t, nil, nil, false, false, nil
 	switch m.F {
 	case history.Read:
-		return c.fresh(registerPath(m.Key), jute.GetData), nil
+		return c.fresh(znodes.Register(m.Key), jute.GetData), nil
 	case history.Scan:
-		return c.fresh(setPath(m.Key), jute.GetChildren), nil
+		return c.fresh(znodes.Set(m.Key), jute.GetChildren), nil
 	case history.Write:
-		return c.send(jute.Request{Op: jute.SetData, Path: registerPath(m.Key), Data: strconv.AppendInt(nil, int64(m.In[0]), 10), Version: -1}), nil
+		return c.send(jute.Request{Op: jute.SetData, Path: znodes.Register(m.Key), Data: znodes.Data(m.In[0]), Version: -1}), nil
 	case history.CAS:
-		return c.send(jute.Request{Op: jute.GetData, Path: registerPath(m.Key)}), nil
+		return c.send(jute.Request{Op: jute.GetData, Path: znodes.Register(m.Key)}), nil
 	case history.Add:
-		return c.send(jute.Request{Op: jute.Create, Path: elementPath(m.Key, m.In[0]), ACL: anybody}), nil
+		return c.send(jute.Request{Op: jute.Create, Path: znodes.Element(m.Key, m.In[0]), ACL: anybody}), nil
 	}
-	return nil, fmt.Errorf("a ZooKeeper cannot %q", m.F)
+	panic(fmt.Sprintf("zab: %q makes sense, and nobody knows how it is asked", m.F))
 }
 
 // fresh is a read, behind a sync where the mode has one.
@@ -110,7 +107,7 @@ func (c *Tongue) Hear(r machine.Reply) (more [][]byte, done bool) {
 	}
 	q := c.waiting[0]
 	c.waiting = c.waiting[1:]
-	if c.answer, err = jute.DecodeResponse(&q, r.Body); err != nil {
+	if c.answer, err = jute.DecodeResponse(q.Op, r.Body); err != nil {
 		c.err = fmt.Errorf("%w: %w", machine.ErrNonsense, err)
 		return nil, true
 	}
@@ -144,25 +141,28 @@ func (c *Tongue) welcome(r machine.Reply) bool {
 	return true
 }
 
-// next is what follows from the answer to q; nothing: that was all.
+// next is what follows from the answer to q; nothing: that was all. No node is created twice, whatever a server says.
 func (c *Tongue) next(q *jute.Request) [][]byte {
 	m := &c.txn[0]
 	switch {
-	case m.F == history.Write && q.Op == jute.SetData && c.answer.Err == jute.NoNode:
+	case m.F == history.Write && q.Op == jute.SetData && c.answer.Err == jute.NoNode && !c.made:
+		c.made = true
 		return c.send(jute.Request{Op: jute.Create, Path: q.Path, Data: q.Data, ACL: anybody})
 	case m.F == history.Write && q.Op == jute.Create && c.answer.Err == jute.NodeExists:
 		return c.send(jute.Request{Op: jute.SetData, Path: q.Path, Data: q.Data, Version: -1})
 	case m.F == history.CAS && q.Op == jute.GetData && c.answer.Err == jute.OK:
-		v, err := strconv.Atoi(string(c.answer.Data))
+		v, err := znodes.Value(m.Key, c.answer.Data)
 		if err != nil || v != m.In[0] {
+			c.err = err
 			return nil
 		}
 		c.read, c.found = true, c.answer.Stat.Version
-		return c.send(jute.Request{Op: jute.SetData, Path: q.Path, Data: strconv.AppendInt(nil, int64(m.In[1]), 10), Version: c.found})
-	case m.F == history.Add && c.answer.Err == jute.NoNode && q.Path != setPath(m.Key):
-		return c.send(jute.Request{Op: jute.Create, Path: setPath(m.Key), ACL: anybody})
-	case m.F == history.Add && q.Path == setPath(m.Key) && (c.answer.Err == jute.OK || c.answer.Err == jute.NodeExists):
-		return c.send(jute.Request{Op: jute.Create, Path: elementPath(m.Key, m.In[0]), ACL: anybody})
+		return c.send(jute.Request{Op: jute.SetData, Path: q.Path, Data: znodes.Data(m.In[1]), Version: c.found})
+	case m.F == history.Add && c.answer.Err == jute.NoNode && !c.made:
+		c.made = true
+		return c.send(jute.Request{Op: jute.Create, Path: znodes.Set(m.Key), ACL: anybody})
+	case m.F == history.Add && q.Path == znodes.Set(m.Key) && (c.answer.Err == jute.OK || c.answer.Err == jute.NodeExists):
+		return c.send(jute.Request{Op: jute.Create, Path: znodes.Element(m.Key, m.In[0]), ACL: anybody})
 	}
 	return nil
 }
@@ -182,9 +182,9 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 	switch {
 	case m.F == history.Read && a.Err == jute.NoNode, m.F == history.Scan && a.Err == jute.NoNode:
 		return out, 0, position, note, nil
-	case m.F == history.CAS && !c.read && (a.Err == jute.OK || a.Err == jute.NoNode), m.F == history.CAS && a.Err == jute.BadVersion:
+	case m.F == history.CAS && !c.read && (a.Err == jute.OK || a.Err == jute.NoNode), m.F == history.CAS && c.read && a.Err == jute.BadVersion:
 		return nil, 0, 0, "", machine.ErrCompare
-	case a.Err == jute.SessionExpired, a.Err == jute.SessionMoved:
+	case a.Err != jute.OK && (znodes.Refuses(m.F, a.Err) || c.idle()):
 		return nil, 0, 0, "", fmt.Errorf("%v of %s: %w", a.Err, c.last.Path, machine.ErrNoEffect)
 	case a.Err != jute.OK:
 		return nil, 0, 0, "", fmt.Errorf("%v of %s", a.Err, c.last.Path)
@@ -193,29 +193,29 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 	switch m.F {
 	case history.Read:
 		version = uint64(a.Stat.Mzxid)
-		v, bad := strconv.Atoi(string(a.Data))
-		if bad != nil {
-			return nil, 0, 0, "", fmt.Errorf("%w: register %q holds %.40q", machine.ErrNonsense, m.Key, a.Data)
+		v, err := znodes.Value(m.Key, a.Data)
+		if err != nil {
+			return nil, 0, 0, "", err
 		}
 		m.Out = []int{v}
 	case history.Scan:
 		version = 0
-		m.Out, err = elements(m.Key, a.Children)
+		if m.Out, err = znodes.Elements(m.Key, a.Children); err != nil {
+			return nil, 0, 0, "", err
+		}
 	}
-	return out, version, position, note, err
+	return out, version, position, note, nil
 }
 
-// elements of a set, ascending.
-func elements(key string, names []string) (out []int, err error) {
-	for _, name := range names {
-		v, err := strconv.Atoi(name)
-		if err != nil || len(name) != 20 {
-			return nil, fmt.Errorf("%w: set %q holds %.40q", machine.ErrNonsense, key, name)
-		}
-		out = append(out, v)
+// idle says that the last request was none that a writer's effect comes from, whatever became of it: those before it have been refused.
+func (c *Tongue) idle() bool {
+	switch m := &c.txn[0]; m.F {
+	case history.CAS:
+		return !c.read
+	case history.Add:
+		return c.last.Path == znodes.Set(m.Key)
 	}
-	slices.Sort(out)
-	return out, nil
+	return false
 }
 
 // Acknowledged is the transaction that a reply stands for: the write, or the last that the server had applied.

@@ -42,8 +42,8 @@ func Digest(userPassword string) jute.ID {
 	return jute.ID{Scheme: schemeDigest, ID: user + ":" + base64.StdEncoding.EncodeToString(sum[:])}
 }
 
-// Authenticate gives the identities that a connection earns by an Auth request, besides those it has. super is the superuser's digest,
-// "super:" and the base64 of a SHA-1; empty: there is none. ok is false where the scheme is unknown: the connection is to be told AuthFailed,
+// Authenticate gives the identities that a connection earns by an Auth request, besides those it has. super is the superuser's digest
+// as Digest makes it; empty: there is none. ok is false where the scheme is unknown: the connection is to be told AuthFailed,
 // and closed. Scheme ip earns what the connection has already.
 func Authenticate(scheme string, auth []byte, super string) (earned []jute.ID, ok bool) {
 	switch scheme {
