@@ -153,9 +153,6 @@ func breakShape(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 	case t.err == nil && !fault.Held && t.seen.judged == 0:
 		return fault, silent(ctx, c, target.links, t.seen)
 	case !fault.Held && t.scarce():
-		if err := shaper.Shape(ctx, nil, cluster.Shape{}); err != nil {
-			return fault, fmt.Errorf("unshape: %w", err)
-		}
 		return fault, nothing("too little came over the links that were shaped: %s", t.seen.words())
 	}
 	return fault, t.err
