@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"slices"
 
 	"assize/history"
 )
@@ -31,7 +32,16 @@ var shapes = [...]shape{
 	{history.Add, 1, 0, "set"},
 	{history.Scan, 0, -1, "set"},
 	{history.Sync, 0, 0, ""},
+	{history.Connect, 0, 1, ""},
+	{history.Close, 0, 0, ""},
+	{history.CreateEphemeral, 1, 0, "register"},
+	{history.CreateSequential, 1, 1, "sequence"},
+	{history.Delete, 0, 0, "register"},
+	{history.Watch, 0, 1, "register"},
 }
+
+// notices are what a session can be told unasked.
+var notices = []string{history.Created, history.Changed, history.Deleted}
 
 func shapeOf(f string) (shape, bool) {
 	for _, s := range shapes {
@@ -51,6 +61,11 @@ type keyValue struct {
 func validSteps(h []history.Op, calls []history.Call) error {
 	types := map[string]string{}
 	written := map[keyValue]int{}
+	for i, op := range h {
+		if op.Kind == history.Notify && op.Process >= 0 && !slices.Contains(notices, op.Txn[0].F) {
+			return fmt.Errorf("event %d: a session cannot be told %q", i, op.Txn[0].F)
+		}
+	}
 	for _, c := range calls {
 		for i, m := range h[c.Invoke].Txn {
 			s, ok := shapeOf(m.F)
@@ -69,6 +84,8 @@ func validSteps(h []history.Op, calls []history.Call) error {
 				if i > 0 {
 					return fmt.Errorf("event %d: step %d is a sync: it may only be the first", c.Invoke, i+1)
 				}
+			}
+			if s.typ == "" {
 				continue
 			}
 			if t, seen := types[m.Key]; seen && t != s.typ {

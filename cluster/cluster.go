@@ -47,11 +47,20 @@ type Cluster interface {
 type Options struct {
 	Read    string        // read mode, one of the target's; empty: its default
 	Timeout time.Duration // of each operation, and of dialing, in the World's time
+	Session *Session      // which the connection is for; nil: one of its own, that begins and ends with it, or none
+}
+
+// Session of a client, as it outlives connections: it has one at a time. Whoever dials with it asks for history.Connect first; Close of such
+// a Client ends the connection and not the session.
+type Session struct {
+	Timeout time.Duration // asked for where there is none yet
+	State   any           // the Clients' own: what one leaves to the next
 }
 
 // Client is one connection to one node. It never retries and never reconnects. One operation at a time.
 type Client interface {
-	// Do executes t and returns within Options.Timeout. An error means nobody knows, unless it wraps ErrNotDone.
+	// Do executes t and returns within Options.Timeout. An error means nobody knows, unless it wraps ErrNotDone. With an error the Answer holds
+	// what the session was told, and nothing else.
 	Do(ctx context.Context, t history.Txn) (Answer, error)
 	Close() error
 }
@@ -62,6 +71,9 @@ type Answer struct {
 	Version  uint64 // see history.Op
 	Position uint64 // see history.Op
 	Note     string // term and index, for provenance
+
+	Session uint64      // see history.Op
+	Told    history.Txn // what the session was told unasked before this answer, in its order: each step is a history.Notify
 }
 
 // Status is a node's view of the cluster.

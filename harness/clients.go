@@ -9,6 +9,7 @@ import (
 
 	"assize/cluster"
 	"assize/history"
+	"assize/workloads"
 )
 
 // A refused client waits, twice as long each time.
@@ -19,7 +20,8 @@ const (
 
 // worker is one client: a succession of processes, each of which ends with an operation of which nobody knows what became of it. A process is
 // also a session, and nothing but a carried position links two connections: without one, a process ends with its connection, for a
-// server that has restarted may have forgotten what it had shown, and a pinned process ends when it has to ask another server.
+// server that has restarted may have forgotten what it had shown, and a pinned process ends when it has to ask another server. Where the
+// workload has sessions that outlive connections, the worker has one, whatever its process: see passport.
 type worker struct {
 	run  *run
 	id   int
@@ -36,6 +38,7 @@ type worker struct {
 	seen       uint64 // greatest position that this process has seen
 	refused    int    // times in a row
 	open       *call
+	passport   *passport // nil: the workload has no sessions
 }
 
 // line is a connection to a node.
@@ -52,7 +55,11 @@ type call struct {
 }
 
 func newWorker(r *run, id int) *worker {
-	return &worker{run: r, id: id, process: id, draw: Stream(r.Plan.Seed, "client", uint64(id))}
+	w := &worker{run: r, id: id, process: id, draw: Stream(r.Plan.Seed, "client", uint64(id))}
+	if r.Workload.Session > 0 {
+		w.passport = &passport{Session: cluster.Session{Timeout: r.Workload.Session}}
+	}
+	return w
 }
 
 // storm issues operations until the storm is over; false where the worker has been abandoned meanwhile.
@@ -65,6 +72,9 @@ func (w *worker) storm(generation int) bool {
 		}
 		now := w.run.Cluster.Now()
 		next = max(now, next+time.Duration(mean*(0.5+w.draw.Float64())))
+		if w.passport != nil {
+			next = max(next, now+w.passport.stayAway())
+		}
 		if w.refused > 0 {
 			wait := min(leastBackOff<<min(w.refused-1, 10), mostBackOff)
 			next = max(next, now+wait/2+time.Duration(w.draw.Int64N(int64(wait))))
@@ -73,9 +83,13 @@ func (w *worker) storm(generation int) bool {
 	return true
 }
 
-// choose a node by the plan's strategy. A pinned client leaves its node only when that is no member any more.
+// choose a node by the plan's strategy. A pinned client leaves its node only when that is no member any more, one with a session when it has
+// lost its connection.
 func (w *worker) choose() string {
 	nodes := w.run.members()
+	if w.passport != nil && len(w.lines) > 0 {
+		return w.lines[0].node
+	}
 	w.turn++
 	switch w.run.Plan.Strategy {
 	case RoundRobin:
@@ -96,7 +110,11 @@ func (w *worker) connect(node string) (cluster.Client, error) {
 			return l.client, nil
 		}
 	}
-	client, err := w.run.Cluster.Dial(w.run.last, node, cluster.Options{Read: w.run.Plan.Read, Timeout: w.run.Plan.Timeout})
+	o := cluster.Options{Read: w.run.Plan.Read, Timeout: w.run.Plan.Timeout}
+	if w.passport != nil {
+		o.Session = &w.passport.Session
+	}
+	client, err := w.run.Cluster.Dial(w.run.last, node, o)
 	if err == nil {
 		w.lines = append(w.lines, line{node, client})
 	}
@@ -107,8 +125,13 @@ func (w *worker) connect(node string) (cluster.Client, error) {
 // asked and nothing recorded (Fail). gone: the worker was abandoned while it waited, and its owner must end.
 func (w *worker) call(generation int, node string, txn history.Txn) (kind history.Kind, asked history.Txn, gone bool) {
 	r := w.run
-	if w.asked != node && w.asked != "" && r.Plan.Strategy == Pinned && !r.Plan.Carry {
-		w.hangUp()
+	if w.asked != node && w.asked != "" {
+		switch {
+		case w.passport != nil:
+			w.part()
+		case r.Plan.Strategy == Pinned && !r.Plan.Carry:
+			w.hangUp()
+		}
 	}
 	client, err := w.connect(node)
 	r.mu.Lock()
@@ -121,12 +144,38 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 		r.mu.Unlock()
 		return history.Fail, nil, false
 	}
+	if w.passport != nil && !w.passport.open {
+		r.mu.Unlock()
+		_, gone = w.do(generation, client, node, history.Txn{{F: history.Connect}})
+		r.mu.Lock()
+		if gone || !w.passport.open {
+			r.mu.Unlock()
+			return history.Fail, nil, gone
+		}
+	}
 	if txn == nil {
 		txn = r.source.Next(w.id, w.n)
 		w.n++
 	}
+	r.mu.Unlock()
+	if w.passport != nil && txn[0].F == workloads.Leave {
+		w.leave(txn[0].In[0])
+		return history.Fail, txn, false
+	}
+	kind, gone = w.do(generation, client, node, txn)
+	return kind, txn, gone
+}
+
+// do one operation, which is recorded.
+func (w *worker) do(generation int, client cluster.Client, node string, txn history.Txn) (kind history.Kind, gone bool) {
+	r := w.run
+	r.mu.Lock()
+	if w.generation != generation {
+		r.mu.Unlock()
+		return history.Fail, true
+	}
 	w.asked = node
-	op := history.Op{Process: w.process, Kind: history.Invoke, Txn: txn, Node: node}
+	op := history.Op{Process: w.process, Kind: history.Invoke, Txn: txn, Node: node, Session: w.session()}
 	w.open = &call{op: op}
 	r.Recorder.Record(op)
 	r.mu.Unlock()
@@ -136,9 +185,12 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 	r.mu.Lock()
 	if w.generation != generation {
 		r.mu.Unlock()
-		return history.Info, txn, true
+		return history.Info, true
 	}
 	w.open = nil
+	for _, told := range answer.Told {
+		r.Recorder.Record(history.Op{Process: op.Process, Kind: history.Notify, Txn: history.Txn{told}, Node: node, Session: op.Session})
+	}
 	op = w.complete(op, answer, err)
 	w.record(op)
 	if errors.Is(err, cluster.ErrNonsense) {
@@ -150,7 +202,7 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 	for _, c := range broken {
 		c.Close()
 	}
-	return op.Kind, txn, false
+	return op.Kind, false
 }
 
 // complete says what an answer means for its operation.
@@ -169,6 +221,9 @@ func (w *worker) complete(op history.Op, a cluster.Answer, err error) history.Op
 	}
 	w.seen = max(w.seen, a.Position)
 	op.Kind, op.Txn, op.Version, op.Position, op.Note = history.OK, a.Txn, a.Version, a.Position, a.Note
+	if w.passport != nil {
+		op.Session = a.Session
+	}
 	return op
 }
 
@@ -177,14 +232,16 @@ func (w *worker) after(op history.Op, err error) (broken []cluster.Client) {
 	switch {
 	case op.Kind == history.Info:
 		broken = w.succeed()
+	case w.passport != nil && w.passport.stamp(op):
+		broken = w.drop("")
 	case err != nil && (errors.Is(err, cluster.ErrRefused) || !errors.Is(err, cluster.ErrNotDone)):
-		if w.run.Plan.Carry {
+		if w.run.Plan.Carry || w.passport != nil {
 			broken = w.drop(op.Node)
 		} else {
 			broken = w.succeed()
 		}
 	}
-	if err != nil && errors.Is(err, cluster.ErrRefused) {
+	if err != nil && (errors.Is(err, cluster.ErrRefused) || op.Txn[0].F == history.Connect) {
 		w.refused++
 	} else {
 		w.refused = 0
@@ -194,6 +251,9 @@ func (w *worker) after(op history.Op, err error) (broken []cluster.Client) {
 
 // drop takes the connection to a node, or all of them, out of use. The caller closes them.
 func (w *worker) drop(node string) (dropped []cluster.Client) {
+	if w.passport != nil {
+		w.passport.open = false
+	}
 	w.lines = slices.DeleteFunc(w.lines, func(l line) bool {
 		if node == "" || l.node == node {
 			dropped = append(dropped, l.client)
@@ -243,7 +303,9 @@ func (w *worker) abandon(why string) (stuck []cluster.Client) {
 
 func readOnly(t history.Txn) bool {
 	for _, m := range t {
-		if m.F != history.Read && m.F != history.Scan && m.F != history.Sync {
+		switch m.F {
+		case history.Read, history.Scan, history.Sync, history.Watch:
+		default:
 			return false
 		}
 	}

@@ -15,7 +15,7 @@ type Plan struct {
 	Time     time.Duration `json:"time"` // of the storm, nanoseconds
 	Rate     float64       `json:"rate"` // operations a second, of all clients
 	Clients  int           `json:"clients"`
-	Strategy string        `json:"strategy"` // how clients choose a node: pinned, round-robin, random
+	Strategy string        `json:"strategy"` // how clients choose a node, those with sessions at each connection: pinned, round-robin, random
 	Carry    bool          `json:"carry"`    // clients carry the position they have seen and refuse older answers
 	Read     string        `json:"read"`
 	Flaw     string        `json:"flaw,omitempty"`

@@ -11,7 +11,7 @@ import (
 
 var allowed = Allowed{
 	Targets: []string{"raft"}, Clusters: []string{"sim", "local"}, Nemeses: []string{"kill", "pause", "partition"},
-	Modes: []string{"readindex", "local"}, Flaws: []string{"forget-vote"},
+	Modes: []string{"readindex", "local"}, Flaws: []string{"forget-vote"}, Workloads: []string{"register", "set"},
 }
 
 func scheduled(seed uint64, nemeses ...string) Plan {

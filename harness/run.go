@@ -99,6 +99,9 @@ func Run(ctx context.Context, s Setup) error {
 	r.quorum()
 	r.mend()
 	note := ""
+	if r.settle() && r.Workload.Outlive {
+		note = r.outlive()
+	}
 	if !r.settle() {
 		note = fmt.Sprintf("the nodes did not agree on a leader and a state within %v", r.patience())
 	}

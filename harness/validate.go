@@ -35,7 +35,7 @@ var Cuts = []string{CutPackets, CutDisconnect}
 // Allowed are the values that a plan may take for what this package does not know.
 type Allowed struct {
 	Targets, Clusters, Nemeses []string
-	Modes, Flaws               []string // of the plan's target
+	Modes, Flaws, Workloads    []string // of the plan's target
 }
 
 // FieldError is what is wrong with one field of a plan.
@@ -53,6 +53,9 @@ func (p *Plan) Fill() {
 	def(&p.Time, 20*time.Second)
 	def(&p.Rate, 100)
 	def(&p.Clients, 10)
+	if w, _ := workloads.Find(p.Workload); w.Session > 0 {
+		def(&p.Strategy, RoundRobin)
+	}
 	def(&p.Strategy, Pinned)
 	def(&p.Timeout, time.Second)
 	def(&p.Election, 300*time.Millisecond)
@@ -69,16 +72,12 @@ func def[T comparable](at *T, value T) {
 
 // Validate says what is wrong with a plan that has been filled, naming the values that are allowed. Its errors are FieldErrors.
 func (p *Plan) Validate(a Allowed) error {
-	var names []string
-	for _, w := range workloads.Table {
-		names = append(names, w.Name)
-	}
 	w := p.Weather
 	return first(
 		bad("format", p.Format != 1, "%d is not known; this version knows 1", p.Format),
 		choice("target", p.Target, a.Targets),
 		choice("cluster", p.Cluster, a.Clusters),
-		choice("workload", p.Workload, names),
+		choice("workload", p.Workload, a.Workloads),
 		choices("nemesis", p.Nemesis, a.Nemeses),
 		choice("cut", p.Cut, append([]string{""}, Cuts...)),
 		bad("cut", p.Cut != "" && p.Cluster != "docker", "only links between containers can be cut in more than one way; --cluster must be docker"),

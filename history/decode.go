@@ -19,6 +19,7 @@ type (
 		Kind     wireKind      `json:"k"`
 		Txn      []wireMop     `json:"x"`
 		Node     string        `json:"n"`
+		Session  wireHex       `json:"s"`
 		Version  uint64        `json:"v"`
 		Position uint64        `json:"r"`
 		Note     string        `json:"note"`
@@ -89,7 +90,7 @@ func (k *wireKind) UnmarshalJSON(b []byte) error {
 func (h *wireHex) UnmarshalJSON(b []byte) error {
 	n, err := strconv.ParseUint(string(bytes.Trim(b, `"`)), 16, 64)
 	if err != nil {
-		return fmt.Errorf("%s is no hash: want 16 hexadecimal digits in quotes", b)
+		return fmt.Errorf("%s is no hash and no session: want 16 hexadecimal digits in quotes", b)
 	}
 	*h = wireHex(n)
 	return nil
@@ -112,8 +113,8 @@ func decode(line []byte) (Op, error) {
 	if w.Index == nil || !w.Process.given || !w.Kind.given {
 		return Op{}, errors.New(`an event needs "i", "p" and "k"`)
 	}
-	op := Op{Index: *w.Index, Time: w.Time, Process: w.Process.number, Kind: w.Kind.kind, Node: w.Node, Version: w.Version,
-		Position: w.Position, Note: w.Note, Phase: w.Phase}
+	op := Op{Index: *w.Index, Time: w.Time, Process: w.Process.number, Kind: w.Kind.kind, Node: w.Node, Session: uint64(w.Session),
+		Version: w.Version, Position: w.Position, Note: w.Note, Phase: w.Phase}
 	for _, m := range w.Txn {
 		op.Txn = append(op.Txn, Mop{F: m.F, Key: m.Key, In: orNil(m.In), Out: orNil(m.Out)})
 	}

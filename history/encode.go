@@ -29,6 +29,9 @@ func (op Op) Append(b []byte) []byte {
 	b = append(b, '"')
 	b = appendTxn(b, op.Txn)
 	b = appendField(b, "n", op.Node)
+	if op.Session != 0 {
+		b = appendHex(appendName(b, "s"), op.Session)
+	}
 	b = appendNumber(b, "v", op.Version)
 	b = appendNumber(b, "r", op.Position)
 	b = appendField(b, "note", op.Note)
@@ -93,15 +96,18 @@ func (s *State) append(b []byte) []byte {
 	b = appendString(b, s.Node)
 	b = append(b, `,"applied":`...)
 	b = strconv.AppendUint(b, s.Applied, 10)
-	b = append(b, `,"hash":"`...)
-	// A number above 2^53 would be rounded by most readers of JSON.
-	for range bits.LeadingZeros64(s.Hash|1) / 4 {
-		b = append(b, '0')
-	}
-	b = strconv.AppendUint(b, s.Hash, 16)
-	b = append(b, '"')
+	b = appendHex(appendName(b, "hash"), s.Hash)
 	b = appendField(b, "note", s.Note)
 	return append(b, '}')
+}
+
+// appendHex: a number above 2^53 would be rounded by most readers of JSON.
+func appendHex(b []byte, n uint64) []byte {
+	b = append(b, '"')
+	for range bits.LeadingZeros64(n|1) / 4 {
+		b = append(b, '0')
+	}
+	return append(strconv.AppendUint(b, n, 16), '"')
 }
 
 func appendField(b []byte, name, value string) []byte {

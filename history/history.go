@@ -2,6 +2,11 @@
 //
 // It is the only thing that clients, nemeses and checkers share: whoever judges a run sees its history and nothing else.
 // The order of two events in real time is the order of their Index, never of their Time.
+//
+// A client may have a session with the system, which outlives its connections, its processes and what became of their operations. Each event of such a
+// client names the session (Op.Session): operations that carry it by name are one session's, in the order of the history, whatever processes they
+// are of. A connection is an operation of its own (Connect), and whatever the system tells the client unasked is an event of the kind Notify:
+// no operation's, it stands where it came in the order of that connection's answers. Histories without sessions have neither.
 package history
 
 import (
@@ -17,9 +22,10 @@ const (
 	OK                 // it took effect
 	Fail               // it never did and never will
 	Info               // nobody knows; it stays concurrent with everything after it
+	Notify             // no operation's: what the session was told unasked, before the next completion of its process
 )
 
-var kindNames = [...]string{Invoke: "invoke", OK: "ok", Fail: "fail", Info: "info"}
+var kindNames = [...]string{Invoke: "invoke", OK: "ok", Fail: "fail", Info: "info", Notify: "notify"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -46,6 +52,24 @@ const (
 	// only one: {sync, read} is a client that sent a sync and, on the same connection, then the read. That transaction was called when the
 	// sync was and answered when the read was, and its Version and Position are the read's. It does not take effect at one moment.
 	Sync = "sync"
+
+	// Connect opens a connection by which Session goes on, or where it is 0 a new one. Out: the session's time-out in ms, as it was negotiated, and
+	// Op.Session of the OK is the session that the server has given; 0: the session has expired, or was closed.
+	Connect = "connect"
+	Close   = "close" // ends the session
+	// CreateEphemeral makes the register Key with the value In, which goes with the session. It fails where the register is there.
+	CreateEphemeral = "create-ephemeral"
+	// CreateSequential makes a node below Key, named by a number that the system chooses, which goes with the session. In: for telling apart. Out: the number.
+	CreateSequential = "create-sequential"
+	Delete           = "delete" // removes the register Key; it fails where there is none
+	Watch            = "watch"  // Out: 1 if the register Key is there, else 0. It leaves a watch: the next change is told, once
+)
+
+// What a Notify tells of the register Key: its one step's F.
+const (
+	Created = "created"
+	Changed = "changed" // it has another value
+	Deleted = "deleted"
 )
 
 // Mop is one step of a transaction on one key.
@@ -75,6 +99,7 @@ type Op struct {
 	Kind    Kind
 	Txn     Txn    // nil for events that are no client's
 	Node    string // the server it was sent to
+	Session uint64 // of the client; 0: none. Only where sessions outlive connections
 	Version uint64 // of an OK: the store's revision of the write, or of the value read; 0 where unknown, and of a sync by itself
 	// Position is the revision of the whole store that the server had reached when it answered an OK; 0 where unknown.
 	Position uint64
@@ -89,6 +114,7 @@ const (
 	PhaseStorm  = "storm"  // clients and faults begin
 	PhaseQuorum = "quorum" // a random quorum has been mended, all else stays broken: it must answer (Note: who, within what)
 	PhaseMend   = "mend"   // everything is being mended
+	PhaseRest   = "rest"   // of runs with sessions: nobody connects or asks, so that all that there were expire
 	PhaseFinal  = "final"  // the cluster answers; last words begin
 	PhaseStop   = "stop"
 	// PhaseViolation is no phase: an invariant of the protocol was seen broken, or a node died of itself. Note says what.

@@ -25,6 +25,9 @@ func examples() []Op {
 		{Process: Harness, Kind: Info, State: &State{Node: "n1", Applied: 12, Hash: 0x00ff}},
 		{Process: Harness, Kind: Info, State: &State{Node: "n2", Hash: 1<<64 - 1, Note: "no answer"}},
 		{Process: 1 << 40, Kind: Fail, Txn: Txn{{F: "release"}}},
+		{Process: 4, Kind: Invoke, Node: "n1", Txn: Txn{{F: Connect}}},
+		{Process: 4, Kind: OK, Node: "n1", Session: 1<<63 | 7, Txn: Txn{{F: Connect, Out: []int{4000}}}},
+		{Process: 4, Kind: Notify, Node: "n1", Session: 1<<63 | 7, Txn: Txn{{F: Changed, Key: "k1"}}},
 	}
 }
 
@@ -233,7 +236,7 @@ func FuzzRead(f *testing.F) {
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(0, int64(1), 3, uint8(1), "read", "k", 5, 6, "n1", uint64(7), uint64(8), "note\"\xff\x80\x00\u2028", "what")
 	f.Fuzz(func(t *testing.T, index int, at int64, process int, kind uint8, fn, key string, in, result int, node string, v, r uint64, note, what string) {
-		op := Op{Index: index, Time: time.Duration(at), Process: max(process, Harness), Kind: Kind(kind % 4), Node: node, Version: v, Position: r, Note: note,
+		op := Op{Index: index, Time: time.Duration(at), Process: max(process, Harness), Kind: Kind(kind % 5), Node: node, Session: r, Version: v, Position: r, Note: note,
 			Phase: what, Txn: Txn{{F: fn, Key: key, In: []int{in}}, {F: key, Out: []int{in, result}}},
 			Fault: &Fault{ID: in, Name: fn, What: what, Nodes: []string{node, note}, Mended: v%2 == 0, Held: r%2 == 0, Probe: note},
 			State: &State{Node: node, Applied: r, Hash: v, Note: note}}

@@ -20,6 +20,7 @@ type Call struct {
 //     or node);
 //   - a process goes on after an Info, which ends it: its operation may still take effect;
 //   - results come before they can be known: in anything but an OK;
+//   - a session is told something by an event of other than one step, or there is no session;
 //   - an event is neither a client's nor of Nemesis or Harness.
 func Pair(ops []Op) ([]Call, error) {
 	const ended = -1
@@ -40,8 +41,12 @@ func Pair(ops []Op) ([]Call, error) {
 		}
 		open := state[op.Process]
 		switch {
+		case op.Kind == Notify && (op.Session == 0 || len(op.Txn) != 1):
+			return nil, fmt.Errorf("event %d tells of %d things to session %x: want one, and a session", i, len(op.Txn), op.Session)
 		case open == ended:
 			return nil, fmt.Errorf("event %d: process %d goes on after an info has ended it", i, op.Process)
+		case op.Kind == Notify:
+			continue
 		case op.Kind == Invoke && open != 0:
 			return nil, fmt.Errorf("event %d: process %d asks while its event %d is open", i, op.Process, calls[open-1].Invoke)
 		case op.Kind == Invoke:
@@ -66,7 +71,7 @@ func Pair(ops []Op) ([]Call, error) {
 
 func wellFormed(op Op) error {
 	switch {
-	case op.Kind > Info:
+	case op.Kind > Notify:
 		return fmt.Errorf("%v is no kind", op.Kind)
 	case len(op.Txn) == 0:
 		return fmt.Errorf("it has no operation")

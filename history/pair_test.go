@@ -22,12 +22,14 @@ func TestPair(t *testing.T) {
 		ev(1, Invoke, write),
 		ev(0, Invoke, read),
 		ev(1, Info, write),
+		Op{Process: 0, Kind: Notify, Session: 1, Txn: Txn{{F: Changed, Key: "k"}}},
 		ev(0, OK, Mop{F: Read, Key: "k", Out: []int{1}}),
+		Op{Process: 0, Kind: Notify, Session: 1, Txn: Txn{{F: Deleted, Key: "k"}}},
 		ev(0, Invoke, read),
 		ev(11, Invoke, read),
 		ev(0, Fail, read),
 	))
-	want := []Call{{1, 3, Info}, {2, 4, OK}, {5, 7, Fail}, {6, -1, Info}}
+	want := []Call{{1, 3, Info}, {2, 5, OK}, {7, 9, Fail}, {8, -1, Info}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
@@ -56,6 +58,10 @@ func TestPairRefuses(t *testing.T) {
 		{"fail has results", number(ev(1, Invoke, read), ev(1, Fail, Mop{F: Read, Key: "k", Out: []int{1}}))},
 		{"is no client's", number(ev(Nemesis, Info, read))},
 		{"is nobody's", number(ev(-3, Info))},
+		{"want one, and a session", number(ev(1, Notify, Mop{F: Changed, Key: "k"}))},
+		{"want one, and a session", number(Op{Process: 1, Kind: Notify, Session: 1, Txn: Txn{read, read}})},
+		{"goes on after an info", number(ev(1, Invoke, read), ev(1, Info, read), Op{Process: 1, Kind: Notify, Session: 1, Txn: Txn{read}})},
+		{"notify has results", number(Op{Process: 1, Kind: Notify, Session: 1, Txn: Txn{{F: Changed, Out: []int{1}}}})},
 		{"is no kind", number(ev(1, 7, read))},
 		{"has a fault", number(Op{Process: 1, Txn: Txn{read}, Phase: PhaseStop})},
 	} {

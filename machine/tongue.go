@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"assize/history"
 )
@@ -27,6 +28,17 @@ type Tongue interface {
 	// Closed tells why the machine has closed the connection, or is about to, as far as it has said so; nil: it has said nothing. Where it wraps
 	// ErrNoEffect, what was under way has had no effect.
 	Closed() error
+}
+
+// Carrier is a Tongue whose session can outlive its connection.
+type Carrier interface {
+	Tongue
+	// Carry is called before all else, or never. state is what Carry of the Tongue on the session's last connection has returned, nil: there is no session yet.
+	// timeout is asked for then. What it returns is for the next; it changes with what is asked and heard. Hello is nothing after it: the
+	// transaction history.Connect opens the connection.
+	Carry(state any, timeout time.Duration) any
+	// Told is the session, 0 where there is none, and what it has been told unasked since Told was called last, also on connections before.
+	Told() (session uint64, events history.Txn)
 }
 
 // Acknowledger is a Tongue that can tell which entry of the replicated log a reply rests on. A host that sees all nodes' logs holds machines to it.

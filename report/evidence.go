@@ -64,8 +64,14 @@ func tell(c Case, checker string, verdict checkers.Verdict, e checkers.Evidence)
 
 func item(c Case, before []Item, i checkers.Item) Item {
 	call := c.Ops[i.Invoke]
-	if call.Process < 0 {
+	switch {
+	case call.Process < 0:
 		return event(call, i)
+	case call.Kind == history.Notify:
+		return Item{
+			Invoke: i.Invoke, Complete: i.Complete, Process: "p" + strconv.Itoa(call.Process), Node: clean(call.Node), Role: clean(i.Role),
+			Operation: "told: " + operation(call.Txn), Called: call.Time, Returned: -1, Words: "before the next answer, at " + seconds(call.Time),
+		}
 	}
 	told := Item{
 		Invoke: i.Invoke, Complete: i.Complete, Process: "p" + strconv.Itoa(call.Process), Node: clean(call.Node), Role: clean(i.Role),
@@ -141,10 +147,11 @@ func since(before []Item, call history.Op) string {
 	return fmt.Sprintf(", %.3g s after %d was %s", ago, newest+1, what)
 }
 
+// unchanging are the steps that change nothing that another client could see.
+var unchanging = []string{history.Read, history.Scan, history.Sync, history.Watch, history.Connect}
+
 func changes(t history.Txn) bool {
-	return slices.ContainsFunc(t, func(m history.Mop) bool {
-		return m.F != history.Read && m.F != history.Scan && m.F != history.Sync
-	})
+	return slices.ContainsFunc(t, func(m history.Mop) bool { return !slices.Contains(unchanging, m.F) })
 }
 
 // roleAt is what the node had last said of itself, if it had said so within the second before.
@@ -161,14 +168,15 @@ func roleAt(samples []harness.Sample, node string, at time.Duration) (role strin
 func operation(t history.Txn) string {
 	var steps []string
 	for _, m := range t {
-		step := clean(m.F) + " " + clean(m.Key)
+		step := clean(m.F)
+		if m.Key != "" {
+			step += " " + clean(m.Key)
+		}
 		for _, v := range m.In {
 			step += " " + strconv.Itoa(v)
 		}
-		if m.F == history.Read || m.F == history.Scan {
-			if m.Out != nil {
-				step += " -> " + values(m.Out)
-			}
+		if m.Out != nil {
+			step += " -> " + values(m.Out)
 		}
 		steps = append(steps, step)
 	}

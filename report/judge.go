@@ -209,6 +209,10 @@ var words = map[string]struct{ label, violated, holds string }{
 	"invariants":   {"invariants", "an invariant is broken", ""},
 	"alive":        {"alive", "not alive", ""},
 	"availability": {"availability", "not available", ""},
+	"expiry":       {"expiry", "a session ended too early or untold", ""},
+	"ephemeral":    {"ephemeral nodes", "an ephemeral node is not where its session is", "ephemeral nodes are there while their sessions live"},
+	"sequence":     {"sequence", "sequential numbers out of order", ""},
+	"image":        {"single image", "a session goes back in time", ""},
 	"faults":       {"faults", "faults did not take hold", ""},
 }
 

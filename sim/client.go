@@ -75,7 +75,15 @@ func (s *Sim) Dial(_ context.Context, name string, o cluster.Options) (cluster.C
 	if !n.up || !n.member {
 		return nil, fmt.Errorf("dial %s: %w: %w", name, cluster.ErrRefused, cluster.ErrNotDone)
 	}
-	return s.open(n, o, s.tongue(o.Read)), nil
+	tongue := s.tongue(o.Read)
+	if o.Session != nil {
+		carrier, able := tongue.(machine.Carrier)
+		if !able {
+			return nil, fmt.Errorf("dial %s: its clients have no sessions: %w", name, cluster.ErrNotDone)
+		}
+		o.Session.State = carrier.Carry(o.Session.State, o.Session.Timeout)
+	}
+	return s.open(n, o, tongue), nil
 }
 
 // tongue of the next connection.
@@ -106,6 +114,14 @@ func (s *Sim) open(n *node, o cluster.Options, tongue machine.Tongue) *conn {
 
 // Do executes t. See cluster.Client.
 func (c *conn) Do(_ context.Context, t history.Txn) (cluster.Answer, error) {
+	answer, err := c.do(t)
+	if carrier, able := c.tongue.(machine.Carrier); able {
+		answer.Session, answer.Told = carrier.Told()
+	}
+	return answer, err
+}
+
+func (c *conn) do(t history.Txn) (cluster.Answer, error) {
 	if err := c.begin(); err != nil {
 		return cluster.Answer{}, err
 	}

@@ -18,10 +18,11 @@ import (
 
 // Target is one system under test.
 type Target struct {
-	Name  string
-	Doc   string
-	Modes []string // of reads; the first is the default
-	Flaws []Flaw   // that can be planted
+	Name      string
+	Doc       string
+	Modes     []string // of reads; the first is the default
+	Flaws     []Flaw   // that can be planted
+	Workloads []string // that its clients can carry out
 	// Checkers are names of judgements, by workload, that its histories are put to besides those of the workload.
 	Checkers map[string][]string
 	// Defaults of what a plan leaves open.
@@ -72,9 +73,10 @@ func (t Target) FlawNames() (names []string) {
 
 func raftTarget() Target {
 	t := Target{
-		Name:  "raft",
-		Doc:   "our Raft behind the etcd v3 API",
-		Modes: raft.Modes,
+		Name:      "raft",
+		Doc:       "our Raft behind the etcd v3 API",
+		Modes:     raft.Modes,
+		Workloads: []string{"register", "set"},
 		Defaults: machine.Options{
 			Read: raft.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
@@ -94,9 +96,10 @@ func raftTarget() Target {
 
 func zabTarget() Target {
 	t := Target{
-		Name:  "zab",
-		Doc:   "our ZAB behind the ZooKeeper client protocol",
-		Modes: zab.Modes,
+		Name:      "zab",
+		Doc:       "our ZAB behind the ZooKeeper client protocol",
+		Modes:     zab.Modes,
+		Workloads: []string{"register", "set", "session"},
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},

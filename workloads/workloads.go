@@ -3,12 +3,13 @@ package workloads
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"assize/history"
 )
 
 // Table is all workloads, in the order in which they are listed.
-var Table = []Workload{register, set}
+var Table = []Workload{register, set, session}
 
 // Find returns the workload of that name.
 func Find(name string) (Workload, bool) {
@@ -26,9 +27,16 @@ type Workload struct {
 	Doc      string
 	Kinds    []string // the micro-operations of which each must have succeeded at least once
 	Checkers []string // names of the judgements that its histories are put to
+	// Session is the time-out of the sessions that clients have, through connections, processes and servers; 0: they have none. Whoever carries the
+	// operations out connects, and asks for another session where one has expired.
+	Session time.Duration
+	Outlive bool // before the last words all sessions are left alone until they have expired
 	// New makes the source of one run's operations.
 	New func(seed uint64, c Config) Source
 }
+
+// Leave is no operation: the client of a session is to drop its connection, without a word, and to stay away. In: for how many ms.
+const Leave = "leave"
 
 // Config of a run's operations.
 type Config struct {

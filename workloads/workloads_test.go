@@ -34,15 +34,27 @@ func TestSameSeedSameOperations(t *testing.T) {
 func TestEveryKindIsAsked(t *testing.T) {
 	for _, w := range Table {
 		got := map[string]int{}
-		for _, txn := range calls(w, 1, 1000) {
+		for _, txn := range calls(w, 1, 2000) {
 			got[txn[0].F]++
 		}
-		for _, kind := range w.Kinds {
-			if got[kind] < 100 {
-				t.Errorf("%s: %d of 1000 operations are %s, want at least 100", w.Name, got[kind], kind)
+		kinds := len(w.Kinds)
+		if w.Session > 0 {
+			kinds++
+			got[history.Connect] = 200 // by whoever carries the operations out
+			if got[Leave] < 20 || got[Leave] > 200 {
+				t.Errorf("%s: clients leave %d times of 2000", w.Name, got[Leave])
 			}
 		}
-		if len(got) != len(w.Kinds) {
+		for _, kind := range w.Kinds {
+			want := 200
+			if kind == history.Close { // ends what the others need
+				want = 20
+			}
+			if got[kind] < want {
+				t.Errorf("%s: %d of 2000 operations are %s, want at least %d", w.Name, got[kind], kind, want)
+			}
+		}
+		if len(got) != kinds {
 			t.Errorf("%s: kinds asked %v, want %v", w.Name, got, w.Kinds)
 		}
 	}
@@ -53,7 +65,7 @@ func TestWrittenValuesAreUnique(t *testing.T) {
 		seen := map[string]bool{}
 		for _, txn := range calls(w, 3, 20000) {
 			m := txn[0]
-			if m.F == history.Read || m.F == history.Scan {
+			if len(m.In) == 0 || m.F == Leave {
 				continue
 			}
 			id := m.Key + "=" + string(rune(m.In[len(m.In)-1]))
@@ -139,6 +151,32 @@ func TestSetsStaySmallAndAreAllScannedAtTheEnd(t *testing.T) {
 	}
 	if len(size) < 10000*3/4/mostElems {
 		t.Errorf("only %d sets", len(size))
+	}
+}
+
+// TestSessionsOnlyReadForLongerThanTheyLast, some of the time: else nothing tells whether reads keep them alive.
+func TestSessionsOnlyReadForLongerThanTheyLast(t *testing.T) {
+	s := session.New(4, Config{Clients: clients})
+	longest, away := 0, map[bool]int{}
+	for worker := range clients {
+		row := 0
+		for n := range 400 {
+			switch m := s.Next(worker, n)[0]; m.F {
+			case history.Read:
+				row++
+				longest = max(longest, row)
+				continue
+			case Leave:
+				away[m.In[0] > int(shortSession.Milliseconds())]++
+			}
+			row = 0
+		}
+	}
+	if longest < spell || longest > 10*spell {
+		t.Errorf("at most %d reads in a row, want some spells of %d", longest, spell)
+	}
+	if away[true] == 0 || away[false] <= away[true] {
+		t.Errorf("clients stay away for too long and not: %v", away)
 	}
 }
 

@@ -31,7 +31,7 @@ func list(w io.Writer) {
 	fmt.Fprintln(w, "TARGETS")
 	for _, t := range targets.Table {
 		row(w, t.Name, t.Doc)
-		fmt.Fprintf(w, "    read modes: %s\n    flaws:\n", strings.Join(t.Modes, ", "))
+		fmt.Fprintf(w, "    read modes: %s\n    workloads: %s\n    flaws:\n", strings.Join(t.Modes, ", "), strings.Join(t.Workloads, ", "))
 		for _, f := range t.Flaws {
 			fmt.Fprintf(w, "      %-26s %s\n", f.Name, f.Doc)
 		}

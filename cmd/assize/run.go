@@ -39,7 +39,7 @@ func planFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "record", Usage: "every node records its input: see assize node replay"},
 		&cli.StringFlag{Name: "seed", Usage: "`number` that everything is drawn from", DefaultText: "random"},
 		&cli.StringFlag{Name: "seeds", Usage: "run the simulator on the seeds `A:B`, both included, on all cores"},
-		&cli.StringFlag{Name: "strategy", Value: harness.Pinned, Usage: "how clients choose a node: " + strings.Join(harness.Strategies, ", ")},
+		&cli.StringFlag{Name: "strategy", Usage: "how clients choose a node: " + strings.Join(harness.Strategies, ", "), DefaultText: harness.Pinned + ", or where they have sessions " + harness.RoundRobin},
 		&cli.BoolFlag{Name: "carry", Usage: "clients carry the newest position they have seen and refuse older answers"},
 		&cli.StringFlag{Name: "cut", Usage: "how links between containers are cut: " + strings.Join(harness.Cuts, ", "), DefaultText: harness.CutPackets},
 		&cli.StringFlag{Name: "grace", Value: "10s", Usage: "`duration` for which nodes in containers keep their faults when this process has died"},
@@ -185,7 +185,7 @@ func validate(p harness.Plan) error {
 		nemeses = append([]string{allNemeses, noNemeses}, nemeses...)
 	}
 	err := p.Validate(harness.Allowed{
-		Targets: targets.Names(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),
+		Targets: targets.Names(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(), Workloads: t.Workloads,
 	})
 	if err == nil && p.Record && p.Cluster == simKind {
 		err = &harness.FieldError{Field: "record", Reason: "only nodes that are processes record; in the simulator the seed repeats all of a run"}

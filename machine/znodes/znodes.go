@@ -2,7 +2,7 @@
 // share it, so that they mean the same by ok, fail and info.
 //
 // A register k is the node /r-<k> with a decimal value as its data; an element v of a set k is the node /s-<k>/<v>, v by 20 digits. Transactions have one
-// step. Nobody deletes a node. The requests of one operation go one after the other by one connection, none twice, and one that may take
+// step. Nobody deletes a node but a client with a session (sessions.go). The requests of one operation go one after the other by one connection, none twice, and one that may take
 // effect is sent only when the one before has been refused: so the last answer tells of the whole operation.
 package znodes
 
@@ -54,6 +54,9 @@ func Elements(key string, children []string) (elements []int, err error) {
 
 // Step is the one step of a transaction. The error is that it makes no sense, or cannot be asked of a ZooKeeper: nothing is to be sent.
 func Step(t history.Txn) (history.Mop, error) {
+	if len(t) == 1 && NeedsSession(t[0].F) {
+		return t[0], validForSession(t[0])
+	}
 	if _, err := machine.CommandOf(t, false); err != nil { // no other store could do it either
 		return history.Mop{}, err
 	}
@@ -89,7 +92,7 @@ func Refuses(f string, code jute.Code) bool {
 		// Of a register: another client has created it, and this create has done nothing. Of an element, which nobody else ever asks for: either a
 		// server has executed this very create twice and the operation has been done, or the element is left from before the
 		// test and it has not. Neither ok nor fail would be sure.
-		return f == history.Write
+		return f == history.Write || f == history.CreateEphemeral
 	}
 	// Not listed, among others:
 	//

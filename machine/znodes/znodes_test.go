@@ -62,8 +62,10 @@ func TestStep(t *testing.T) {
 // TestRefuses holds the list from outside: whoever makes it longer has to argue for it here, too.
 func TestRefuses(t *testing.T) {
 	always := []jute.Code{jute.NoNode, jute.NoAuth, jute.BadArguments, jute.InvalidACL, jute.NoChildrenForEphemerals, jute.QuotaExceeded, jute.Unimplemented}
-	only := map[string]jute.Code{history.Write: jute.NodeExists, history.CAS: jute.BadVersion}
-	for _, f := range []string{history.Read, history.Scan, history.Write, history.CAS, history.Add} {
+	only := map[string]jute.Code{history.Write: jute.NodeExists, history.CreateEphemeral: jute.NodeExists, history.CAS: jute.BadVersion}
+	for _, f := range []string{
+		history.Read, history.Scan, history.Write, history.CAS, history.Add, history.CreateEphemeral, history.CreateSequential, history.Delete, history.Watch, history.Close,
+	} {
 		for code := jute.Code(-200); code <= 10; code++ {
 			want := slices.Contains(always, code) || code != jute.OK && only[f] == code
 			if got := Refuses(f, code); got != want {

@@ -59,13 +59,13 @@ var Flaws = []Flaw{
 	{"counter-overflow", "the counter of zxids runs over into the epoch instead of forcing a new one (here after 100 transactions; ZOOKEEPER-1277)",
 		[]string{"kill"}, "sync", "set", counterOverflow},
 	{"ignore-last-zxid", "a server takes clients that have seen more than it has: they go back in time",
-		[]string{"pause", "partition"}, "local", "register", ignoreLastZxid},
+		[]string{"pause", "partition"}, "local", "session", ignoreLastZxid},
 	{"silent-new-session", "a client that comes back with a session that has expired gets another one, and is not told",
-		[]string{"partition", "pause"}, "local", "lock", silentNewSession},
+		[]string{"partition", "pause"}, "local", "session", silentNewSession},
 	{"reply-before-event", "who writes has the answer before the event that the write has made",
 		[]string{"kill"}, "local", "watch", replyBeforeEvent},
 	{"follower-read-no-touch", "reads that a follower answers do not keep the session alive",
-		[]string{"kill"}, "local", "lock", followerReadNoTouch},
+		[]string{"kill"}, "local", "session", followerReadNoTouch},
 }
 
 func flawOf(name string) flaw {

@@ -12,7 +12,7 @@ import (
 	"assize/machine/znodes"
 )
 
-// Tongue is a client of the simulator: one session a connection, the frames that any ZooKeeper client would send, and no watch.
+// Tongue is a client of the simulator: one session a connection, or one that outlives it (Carry), and the frames that any ZooKeeper client would send.
 //
 // Registers and sets are the nodes of package znodes. A write is a setData, or a create where there is none yet; a compare-and-set is a getData and a
 // setData of the version found. By any mode but local a read is preceded by a sync. A version is the zxid of a write, or the mzxid of a register; a
@@ -20,6 +20,8 @@ import (
 type Tongue struct {
 	Mode string // of reads
 
+	carried *carried // nil: the session is the connection's own
+	granted int32    // the time-out that the last connect was answered, milliseconds
 	xid     int32
 	open    bool
 	closed  error
@@ -46,6 +48,9 @@ const session = 10_000
 
 // Hello asks for a new session.
 func (c *Tongue) Hello() []byte {
+	if c.carried != nil {
+		return nil
+	}
 	return jute.Introduce("", jute.ConnectRequest{Timeout: session, Password: make([]byte, 16), HasReadOnly: true}.Encode())
 }
 
@@ -57,8 +62,23 @@ func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.carried == nil && znodes.NeedsSession(m.F) || c.carried != nil && c.open == (m.F == history.Connect) {
+		return nil, fmt.Errorf("%q, where a session is %v and the connection %v", m.F, c.carried != nil, c.open)
+	}
 	c.txn, c.waiting, c.last, c.read, c.made, c.err = t, nil, nil, false, false, nil
 	switch m.F {
+	case history.Connect:
+		return c.connect(), nil
+	case history.Close:
+		return c.send(jute.Request{Op: jute.CloseSession}), nil
+	case history.CreateEphemeral:
+		return c.send(jute.Request{Op: jute.Create, Path: znodes.Register(m.Key), Data: znodes.Data(m.In[0]), ACL: anybody, Flags: jute.FlagEphemeral}), nil
+	case history.CreateSequential:
+		return c.send(c.numbered(m)), nil
+	case history.Delete:
+		return c.send(jute.Request{Op: jute.Delete, Path: znodes.Register(m.Key), Version: -1}), nil
+	case history.Watch:
+		return c.send(jute.Request{Op: jute.Exists, Path: znodes.Register(m.Key), Watch: true}), nil
 	case history.Read:
 		return c.fresh(znodes.Register(m.Key), jute.GetData), nil
 	case history.Scan:
@@ -95,11 +115,11 @@ func (c *Tongue) Hear(r machine.Reply) (more [][]byte, done bool) {
 		c.hangUp(r, errClosing)
 		return nil, false
 	case !c.open:
-		return nil, c.welcome(r)
+		return c.welcome(r)
 	}
 	h, err := jute.DecodeReplyHeader(r.Body)
 	if err == nil && h.Xid < 0 {
-		return nil, false // no answer to a request of ours
+		return nil, c.unasked(h, r.Body)
 	}
 	if err != nil || len(c.waiting) == 0 || h.Xid != c.waiting[0].Xid {
 		c.err = fmt.Errorf("%w: an answer to request %d, %v: %d are waited for", machine.ErrNonsense, h.Xid, err, len(c.waiting))
@@ -110,6 +130,9 @@ func (c *Tongue) Hear(r machine.Reply) (more [][]byte, done bool) {
 	if c.answer, err = jute.DecodeResponse(q.Op, r.Body); err != nil {
 		c.err = fmt.Errorf("%w: %w", machine.ErrNonsense, err)
 		return nil, true
+	}
+	if c.carried != nil {
+		c.carried.answered(&q, &c.answer)
 	}
 	if q.Op == jute.Sync && c.answer.Err == jute.OK {
 		return nil, false
@@ -126,19 +149,24 @@ func (c *Tongue) hangUp(r machine.Reply, why error) {
 	}
 }
 
-// welcome takes the answer to Hello.
-func (c *Tongue) welcome(r machine.Reply) bool {
+// welcome takes the answer to Hello, or to connect.
+func (c *Tongue) welcome(r machine.Reply) (more [][]byte, done bool) {
 	a, err := jute.DecodeConnectResponse(r.Body)
 	switch {
 	case err != nil:
 		c.closed = fmt.Errorf("%w: %w", machine.ErrNonsense, err)
+		c.err = c.closed
+		return nil, true
 	case a.Session == 0:
 		c.closed = errExpired
 	default:
 		c.open = true
 		c.hangUp(r, errClosing)
 	}
-	return true
+	if c.carried == nil {
+		return nil, true
+	}
+	return c.resume(&a)
 }
 
 // next is what follows from the answer to q; nothing: that was all. No node is created twice, whatever a server says.
@@ -163,8 +191,17 @@ func (c *Tongue) next(q *jute.Request) [][]byte {
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Set(m.Key), ACL: anybody})
 	case m.F == history.Add && q.Path == znodes.Set(m.Key) && (c.answer.Err == jute.OK || c.answer.Err == jute.NodeExists):
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Element(m.Key, m.In[0]), ACL: anybody})
+	case m.F == history.CreateSequential && c.answer.Err == jute.NoNode && !c.made:
+		c.made = true
+		return c.send(jute.Request{Op: jute.Create, Path: znodes.Sequence(m.Key), ACL: anybody})
+	case m.F == history.CreateSequential && q.Flags == 0 && (c.answer.Err == jute.OK || c.answer.Err == jute.NodeExists):
+		return c.send(c.numbered(*m))
 	}
 	return nil
+}
+
+func (c *Tongue) numbered(m history.Mop) jute.Request {
+	return jute.Request{Op: jute.Create, Path: znodes.Numbered(m.Key), Data: znodes.Data(m.In[0]), ACL: anybody, Flags: jute.FlagEphemeralSeq}
 }
 
 // Closed tells why the server has closed the connection.
@@ -172,15 +209,25 @@ func (c *Tongue) Closed() error { return c.closed }
 
 // Answer to the last transaction.
 func (c *Tongue) Answer() (out history.Txn, version, position uint64, note string, err error) {
+	if c.err == nil && c.carried != nil {
+		c.err, c.carried.wrong = c.carried.wrong, nil
+	}
 	if c.err != nil {
 		return nil, 0, 0, "", c.err
 	}
 	out = slices.Clone(c.txn)
 	m, a := &out[0], &c.answer
+	if m.F == history.Connect {
+		m.Out = []int{int(c.granted)}
+		return out, 0, 0, "", nil
+	}
 	position = uint64(a.Zxid)
 	note = "zxid 0x" + strconv.FormatUint(position, 16)
 	switch {
 	case m.F == history.Read && a.Err == jute.NoNode, m.F == history.Scan && a.Err == jute.NoNode:
+		return out, 0, position, note, nil
+	case m.F == history.Watch && a.Err == jute.NoNode:
+		m.Out = []int{0}
 		return out, 0, position, note, nil
 	case m.F == history.CAS && !c.read && (a.Err == jute.OK || a.Err == jute.NoNode), m.F == history.CAS && c.read && a.Err == jute.BadVersion:
 		return nil, 0, 0, "", machine.ErrCompare
@@ -203,6 +250,15 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 		if m.Out, err = znodes.Elements(m.Key, a.Children); err != nil {
 			return nil, 0, 0, "", err
 		}
+	case history.Watch:
+		version = uint64(a.Stat.Mzxid)
+		m.Out = []int{1}
+	case history.CreateSequential:
+		n, err := znodes.Number(m.Key, a.Path)
+		if err != nil {
+			return nil, 0, 0, "", err
+		}
+		m.Out = []int{n}
 	}
 	return out, version, position, note, nil
 }
@@ -214,6 +270,8 @@ func (c *Tongue) idle() bool {
 		return !c.read
 	case history.Add:
 		return c.last.Path == znodes.Set(m.Key)
+	case history.CreateSequential:
+		return c.last.Path == znodes.Sequence(m.Key)
 	}
 	return false
 }

@@ -1,0 +1,169 @@
+package checkers
+
+import (
+	"fmt"
+	"math"
+
+	"assize/history"
+)
+
+var ephemeral = Checker{
+	Name:     "ephemeral",
+	Question: "is every ephemeral node there while its session lives, and gone with it?",
+	Doc: "by versions and positions, which order all changes: a session ends at one version for all its nodes, after each of its own writes and after each " +
+		"state in which one of its nodes was seen, and not after one in which a node was missing, another session had made it anew, or the session was " +
+		"closed. A node that is seen was asked for, and not refused. After the rest at the end, in which a mended cluster under one leader had several " +
+		"time-outs to end sessions that nobody used, no node of theirs may be left. O(n log n)",
+	Check: checkEphemeral,
+}
+
+type ephemeralJudgement struct {
+	*census
+	Result
+}
+
+func checkEphemeral(h []history.Op, _ Limits) (Result, error) {
+	c, err := takeCensus(h)
+	if err != nil {
+		return Result{}, err
+	}
+	j := &ephemeralJudgement{c, Result{Verdict: Valid, Unit: "nodes", Judged: len(c.flies), Figures: map[string]float64{}}}
+	j.unasked()
+	for _, l := range c.lives {
+		j.span(l)
+	}
+	open := j.left()
+	j.Figures["sights"], j.Figures["broken"] = float64(len(c.sights)), float64(len(j.Evidence))
+	switch {
+	case len(j.Evidence) > 0:
+		j.Verdict, j.Note = Invalid, j.Evidence[0].Why[0]
+		j.Evidence = j.Evidence[:min(len(j.Evidence), mostTold)]
+	case open != "":
+		j.Verdict, j.Note = Unknown, open
+	case len(c.flies) == 0 || len(c.sights) == 0:
+		j.Verdict, j.Note = Unknown, "no ephemeral node was made, or none was looked for"
+	default:
+		j.Note = fmt.Sprintf("%s found each node while its session lived, and none after it", plural(len(c.sights), "read"))
+	}
+	return j.Result, nil
+}
+
+// unasked: what is seen was asked for before, and has not been refused.
+func (j *ephemeralJudgement) unasked() {
+	for _, s := range j.sights {
+		if !s.found {
+			continue
+		}
+		read := j.calls[s.call]
+		e := Evidence{Key: j.key(s.call), Items: []Item{item(read, "saw it")}}
+		who := fmt.Sprintf("p%d on %s saw %s -> %d", j.h[read.Invoke].Process, j.node(read), e.Key, s.value)
+		if s.fly == nil {
+			e.Why = []string{who + ", which nobody has asked for"}
+			j.Evidence = append(j.Evidence, e)
+			continue
+		}
+		create := j.calls[s.fly.create]
+		switch {
+		case create.Kind == history.Fail:
+			e.Why = []string{who + ", whose creation was refused"}
+		case create.Invoke > read.Complete:
+			e.Why = []string{who + " before it was asked for"}
+		default:
+			continue
+		}
+		e.Items = append([]Item{item(create, "asked for it")}, e.Items...)
+		j.Evidence = append(j.Evidence, e)
+	}
+}
+
+// sign that a session was alive in the state of a version, and after it.
+type sign struct {
+	at   uint64
+	call int
+	fly  *mayfly
+	why  string
+}
+
+// span holds all that shows a session alive against all that shows it ended: the last of the ones must be before the first of the others.
+func (j *ephemeralJudgement) span(l *life) {
+	alive, any := sign{}, false
+	later := func(s sign) {
+		if !any || s.at > alive.at {
+			alive, any = s, true
+		}
+	}
+	for _, i := range l.calls {
+		if w, ok := j.wrote(i); ok {
+			later(sign{at: w, call: i, why: "wrote"})
+		}
+	}
+	for _, s := range l.sights {
+		later(sign{at: max(s.floor, s.fly.version), call: s.call, fly: s.fly, why: "still had the node"})
+	}
+	end := death{at: math.MaxUint64}
+	if l.closed >= 0 && j.h[j.calls[l.closed].Complete].Version > 0 {
+		end = death{call: l.closed, at: j.h[j.calls[l.closed].Complete].Version, why: "the session was closed"}
+	}
+	for _, d := range l.deaths {
+		if d.at < end.at {
+			end = d
+		}
+	}
+	if !any || alive.at < end.at {
+		return
+	}
+	e := Evidence{Edges: []Edge{{0, 1, "version"}}}
+	e.Items = []Item{item(j.calls[end.call], "the session had ended: "+end.why), item(j.calls[alive.call], "the session "+alive.why)}
+	for _, f := range []*mayfly{end.node, alive.fly} {
+		if f != nil {
+			e.Key = f.key
+			if f.create != alive.call && (end.node != f || e.Items[0].Invoke != j.calls[f.create].Invoke) {
+				e.Items = append([]Item{item(j.calls[f.create], fmt.Sprintf("created %s -> %d", f.key, f.value))}, e.Items...)
+				e.Edges = []Edge{{len(e.Items) - 2, len(e.Items) - 1, "version"}}
+			}
+			break
+		}
+	}
+	e.Why = []string{fmt.Sprintf("session %s %s at version %d or later, though it had ended by version %d: %s", name(l.id), alive.why, alive.at, end.at, end.why)}
+	j.Evidence = append(j.Evidence, e)
+}
+
+// left: nodes that were still there when all sessions that nobody used must have ended. open says why it is not known whether one should have.
+func (j *ephemeralJudgement) left() (open string) {
+	rest, final := -1, entered(j.h, history.PhaseFinal)
+	for i, op := range j.h {
+		if op.Phase == history.PhaseRest {
+			rest = i
+		}
+	}
+	if rest < 0 || final < 0 {
+		return "the history ends before sessions were left alone until they end"
+	}
+	spent := j.between(rest, final)
+	for _, s := range j.sights {
+		read := j.calls[s.call]
+		if !s.found || s.fly == nil || read.Invoke < final {
+			continue
+		}
+		l := s.fly.owner
+		last := j.calls[l.calls[len(l.calls)-1]]
+		for _, i := range l.calls {
+			if k := j.calls[i]; k.Invoke < rest {
+				last = k
+			}
+		}
+		what := fmt.Sprintf("%s -> %d is still there, %s after its session %s was last used", s.fly.key, s.value, seconds(j.between(last.Invoke, read.Complete)), name(l.id))
+		if j.h[final].Note != "" || l.timeout == 0 || spent < 3*l.timeout {
+			open = what + ", and nobody knows whether it should: " + j.h[final].Note
+			continue
+		}
+		j.Evidence = append(j.Evidence, Evidence{
+			Key:   s.fly.key,
+			Items: []Item{item(j.calls[s.fly.create], "created it"), item(last, "last used the session"), item(read, "still saw it")},
+			Edges: []Edge{{1, 2, "real time"}},
+			Why: []string{what, fmt.Sprintf("its time-out is %s, everything was mended, and one leader led while all sessions were left alone for %s",
+				seconds(l.timeout), seconds(spent))},
+		})
+	}
+	return open
+}

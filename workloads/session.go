@@ -1,0 +1,77 @@
+package workloads
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"assize/history"
+)
+
+const (
+	shortSession = 2 * time.Second // asked for, so that some expire in a storm
+	// A third of the time a client only reads: its reads alone must keep its session alive, for longer than any server is late.
+	spell = 60 // operations
+	// Names are few, so that many want the same, and those that are taken are wanted again when their owner has gone.
+	namesEach = 2 // clients
+	parents   = 2
+)
+
+var session = Workload{
+	Name: "session",
+	Doc: "sessions that outlive connections and go from server to server create ephemeral nodes that all want and sequential ones, read, leave for a " +
+		"while, sometimes for too long, and are closed; at the end all are left alone, and every node is asked for what must have gone with them",
+	Kinds:    []string{history.Connect, history.CreateEphemeral, history.CreateSequential, history.Read, history.Close},
+	Checkers: []string{"invariants", "faults", "expiry", "ephemeral", "sequence", "image", "alive", "agreement", "availability"},
+	Session:  shortSession,
+	Outlive:  true,
+	New: func(seed uint64, c Config) Source {
+		return &sessions{draws: newDraws(seed), names: max(2, c.Clients/namesEach)}
+	},
+}
+
+type sessions struct {
+	mu    sync.Mutex
+	draws *draws
+	names int
+	value int // the last one given out; unique over all
+}
+
+// Next by spells: in some all is asked, in others nothing but reads.
+func (s *sessions) Next(worker, n int) history.Txn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	quiet := s.draws.at(worker, -1-n/spell).IntN(3) == 0
+	r := s.draws.at(worker, n)
+	name := "e" + strconv.Itoa(1+r.IntN(s.names))
+	switch d := r.IntN(1000); {
+	case quiet || d < 400:
+		return history.Txn{{F: history.Read, Key: name}}
+	case d < 750:
+		s.value++
+		return history.Txn{{F: history.CreateEphemeral, Key: name, In: []int{s.value}}}
+	case d < 925:
+		s.value++
+		return history.Txn{{F: history.CreateSequential, Key: "q" + strconv.Itoa(1+r.IntN(parents)), In: []int{s.value}}}
+	case d < 970:
+		return history.Txn{{F: history.Close}}
+	}
+	return history.Txn{{F: Leave, In: []int{away(r.IntN(100), r.IntN(1000))}}}
+}
+
+// away for less than a session lasts, three times of four, or for longer than any server is late.
+func away(which, share int) (ms int) {
+	t := int(shortSession.Milliseconds())
+	if which < 75 {
+		return share * t / 1000
+	}
+	return 2*t + share*t/1000
+}
+
+// Final reads all names.
+func (s *sessions) Final() (txns []history.Txn) {
+	for i := range s.names {
+		txns = append(txns, history.Txn{{F: history.Read, Key: "e" + strconv.Itoa(1+i)}})
+	}
+	return txns
+}
