@@ -146,6 +146,9 @@ func (t trial) questions(final int) (nodes []nodeWords, questions []string) {
 			continue
 		}
 		op := t.h[c.Invoke]
+		if op.Txn[0].F == history.Connect { // is how one comes to ask
+			continue
+		}
 		q := fmt.Sprint(op.Txn)
 		if !known[q] {
 			known[q] = true

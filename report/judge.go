@@ -212,6 +212,7 @@ var words = map[string]struct{ label, violated, holds string }{
 	"expiry":       {"expiry", "a session ended too early or untold", ""},
 	"ephemeral":    {"ephemeral nodes", "an ephemeral node is not where its session is", "ephemeral nodes are there while their sessions live"},
 	"sequence":     {"sequence", "sequential numbers out of order", ""},
+	"watch":        {"watches", "a change was not told as it should", "every change was told in time"},
 	"image":        {"single image", "a session goes back in time", ""},
 	"faults":       {"faults", "faults did not take hold", ""},
 }

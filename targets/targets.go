@@ -99,7 +99,7 @@ func zabTarget() Target {
 		Name:      "zab",
 		Doc:       "our ZAB behind the ZooKeeper client protocol",
 		Modes:     zab.Modes,
-		Workloads: []string{"register", "set", "session"},
+		Workloads: []string{"register", "set", "session", "watch"},
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},

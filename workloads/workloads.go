@@ -9,7 +9,7 @@ import (
 )
 
 // Table is all workloads, in the order in which they are listed.
-var Table = []Workload{register, set, session}
+var Table = []Workload{register, set, session, watch}
 
 // Find returns the workload of that name.
 func Find(name string) (Workload, bool) {

@@ -1,0 +1,370 @@
+package checkers
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"assize/history"
+)
+
+var watch = Checker{
+	Name:     "watch",
+	Question: "is every change of a watched register told, once, in order, before the session can see it?",
+	Doc: "by versions and positions, which order all changes. A watch that was left in the state of a position is owed the next change after it. A session " +
+		"must have been told by the time that it gets any answer from a state that has the change: so before it reads it, before its own write is " +
+		"answered, and whether it has changed servers meanwhile or not. It is told no more often than it has left watches, of what can have happened, and " +
+		"on one connection in the order of the changes. What was missed between two connections may be told as one, and where a register is not " +
+		"there before and after, that it was there meanwhile need not be told. Writes of which nobody knows excuse what they can. O(n log n)",
+	Check: checkWatch,
+}
+
+// alteration is a change of a register that is known to have happened.
+type alteration struct {
+	version uint64
+	call    int  // the write itself, or, where nobody knows which it was, what saw it; place in trial.calls
+	write   bool // call is the write itself
+	deleted bool // it was a delete
+}
+
+// left is a watch.
+type leftWatch struct {
+	key         string
+	call        int    // that left it; place in trial.calls
+	at          uint64 // the last state in which the register is known to have been as it was
+	there       bool   // the register was there
+	connections int    // of the session until then
+}
+
+// watchJudgement is the work of checkWatch.
+type watchJudgement struct {
+	trial
+	Result
+	changes  map[string][]alteration // of each key, by version
+	unsure   map[string][]int        // of each key: events at which changes were asked for of which nobody knows
+	unsureRm map[string][]int        // of them, deletes
+}
+
+func checkWatch(h []history.Op, _ Limits) (Result, error) {
+	t, err := load(h)
+	if err != nil {
+		return Result{}, err
+	}
+	j := &watchJudgement{trial: t, Result: Result{Verdict: Valid, Unit: "notices", Figures: map[string]float64{}},
+		changes: map[string][]alteration{}, unsure: map[string][]int{}, unsureRm: map[string][]int{}}
+	j.learn()
+	for _, s := range j.sessions() {
+		s.walk()
+	}
+	j.Figures["told"], j.Figures["broken"] = float64(j.Judged), float64(len(j.Evidence))
+	switch {
+	case len(j.Evidence) > 0:
+		j.Verdict, j.Note = Invalid, j.Evidence[0].Why[0]
+		j.Evidence = j.Evidence[:min(len(j.Evidence), mostTold)]
+	case j.Judged == 0:
+		j.Verdict, j.Note = Unknown, "no session was told anything"
+	default:
+		j.Note = fmt.Sprintf("%s of changes, each owed, in order, and before the change could be seen", plural(j.Judged, "notice"))
+	}
+	return j.Result, nil
+}
+
+// learn which changes happened.
+func (j *watchJudgement) learn() {
+	writers := map[keyValue]int{}
+	for i, c := range j.calls {
+		if steps := j.steps(c); len(steps) == 1 && (steps[0].F == history.Write || steps[0].F == history.CreateEphemeral) {
+			writers[keyValue{steps[0].Key, steps[0].In[0]}] = i
+		}
+	}
+	seen := map[int]bool{} // writes of which nobody knows, but that somebody has read what they wrote
+	var keys []string
+	add := func(key string, a alteration) {
+		if a.version == 0 {
+			return
+		}
+		if j.changes[key] == nil {
+			keys = append(keys, key)
+		}
+		j.changes[key] = append(j.changes[key], a)
+	}
+	for i, c := range j.calls {
+		if len(j.steps(c)) != 1 || c.Kind != history.OK {
+			continue
+		}
+		switch m, done := j.answer(c); m.F {
+		case history.Write, history.CreateEphemeral:
+			add(m.Key, alteration{done.Version, i, true, false})
+		case history.Delete:
+			add(m.Key, alteration{done.Version, i, true, true})
+		case history.Watch:
+			add(m.Key, alteration{done.Version, i, false, false})
+		case history.Read:
+			if len(m.Out) == 0 {
+				continue
+			}
+			if w, known := writers[keyValue{m.Key, m.Out[0]}]; known {
+				seen[w] = true
+				add(m.Key, alteration{done.Version, w, true, false})
+			}
+		}
+	}
+	for _, key := range keys {
+		list := j.changes[key]
+		slices.SortStableFunc(list, func(a, b alteration) int {
+			switch {
+			case a.version == b.version && a.write != b.write && a.write:
+				return -1
+			case a.version == b.version && a.write != b.write:
+				return 1
+			}
+			return cmp.Compare(a.version, b.version)
+		})
+		j.changes[key] = slices.CompactFunc(list, func(a, b alteration) bool { return a.version == b.version })
+	}
+	for i, c := range j.calls {
+		if len(j.steps(c)) != 1 || c.Kind != history.Info || seen[i] {
+			continue
+		}
+		switch m, _ := j.answer(c); m.F {
+		case history.Write, history.CreateEphemeral:
+			j.unsure[m.Key] = append(j.unsure[m.Key], c.Invoke)
+		case history.Delete:
+			j.unsure[m.Key] = append(j.unsure[m.Key], c.Invoke)
+			j.unsureRm[m.Key] = append(j.unsureRm[m.Key], c.Invoke)
+		}
+	}
+}
+
+// after is the first known change of a key after a version.
+func (j *watchJudgement) after(key string, version uint64) (alteration, bool) {
+	list := j.changes[key]
+	n, exact := slices.BinarySearchFunc(list, version, func(a alteration, v uint64) int { return cmp.Compare(a.version, v) })
+	if exact {
+		n++
+	}
+	if n == len(list) {
+		return alteration{version: math.MaxUint64}, false
+	}
+	return list[n], true
+}
+
+// before tells whether one of the events comes before another one.
+func before(list []int, event int) bool {
+	return slices.ContainsFunc(list, func(at int) bool { return at < event })
+}
+
+// watchingSession is one session, event by event.
+type watchingSession struct {
+	*watchJudgement
+	id          uint64
+	events      []watchEvent
+	left        []leftWatch
+	connections int
+	told        notice // on this connection, the one of the latest change
+	any         bool
+}
+
+// watchEvent is what happened to a session at an event of the history.
+type watchEvent struct {
+	at   int
+	call int // completed, or a connect that was asked for; -1: the session was told something
+}
+
+// notice is what a session was told.
+type notice struct {
+	event    int // of the history
+	watch    leftWatch
+	earliest uint64 // version of the change
+}
+
+// sessions of the history, in the order in which they appear.
+func (j *watchJudgement) sessions() (all []*watchingSession) {
+	byID := map[uint64]*watchingSession{}
+	add := func(id uint64, e watchEvent) {
+		if id == 0 {
+			return
+		}
+		s, known := byID[id]
+		if !known {
+			s = &watchingSession{watchJudgement: j, id: id}
+			byID[id] = s
+			all = append(all, s)
+		}
+		s.events = append(s.events, e)
+	}
+	for i, c := range j.calls {
+		if c.Kind == history.OK {
+			add(j.h[c.Complete].Session, watchEvent{c.Complete, i})
+		}
+		if steps := j.steps(c); len(steps) == 1 && steps[0].F == history.Connect {
+			add(j.h[c.Invoke].Session, watchEvent{c.Invoke, i})
+		}
+	}
+	for i, op := range j.h {
+		if op.Kind == history.Notify && op.Process >= 0 {
+			add(op.Session, watchEvent{i, -1})
+		}
+	}
+	for _, s := range all {
+		slices.SortFunc(s.events, func(a, b watchEvent) int { return cmp.Compare(a.at, b.at) })
+	}
+	return all
+}
+
+func (s *watchingSession) walk() {
+	for _, e := range s.events {
+		switch {
+		case e.call < 0:
+			s.notice(e.at)
+		case s.calls[e.call].Complete != e.at: // it connects: what it is told from here on may be what it has missed
+			s.connections++
+			s.any = false
+		default:
+			s.answered(e.call)
+		}
+	}
+}
+
+// answered: the session has an answer from a state. It must have been told of all that has happened to what it watches until then.
+func (s *watchingSession) answered(call int) {
+	if len(s.steps(s.calls[call])) != 1 {
+		return
+	}
+	m, done := s.answer(s.calls[call])
+	state := max(done.Version, done.Position)
+	if state > 0 { // not of a connect
+		s.owed(call, state)
+	}
+	if m.F != history.Watch {
+		return
+	}
+	w := leftWatch{m.Key, call, state, first(m.Out) > 0, s.connections}
+	if i := slices.IndexFunc(s.left, func(w leftWatch) bool { return w.key == m.Key }); i >= 0 {
+		s.left[i] = w
+	} else {
+		s.left = append(s.left, w)
+	}
+}
+
+// owed: what has happened until a state to what the session watches it must have been told.
+func (s *watchingSession) owed(call int, state uint64) {
+	kept := s.left[:0]
+	for _, w := range s.left {
+		if c, known := s.after(w.key, w.at); known && c.version <= state && !s.excused(w, state, s.calls[call].Complete) {
+			s.tellMissed(w, c, call)
+			continue
+		}
+		// It has not fired, and so the register is as it was, and watched by this connection.
+		w.at, w.connections = max(w.at, state), s.connections
+		kept = append(kept, w)
+	}
+	s.left = kept
+}
+
+// excused: it has connected anew since, and the register, which was not there before, need not be there in this state: then nothing tells that it was
+// there meanwhile.
+func (s *watchingSession) excused(w leftWatch, state uint64, event int) bool {
+	if w.there || w.connections == s.connections {
+		return false
+	}
+	list := s.changes[w.key]
+	n, exact := slices.BinarySearchFunc(list, state, func(a alteration, v uint64) int { return cmp.Compare(a.version, v) })
+	if !exact {
+		n--
+	}
+	return list[n].deleted || before(s.unsureRm[w.key], event)
+}
+
+// notice: the session is told of a change.
+func (s *watchingSession) notice(event int) {
+	s.Judged++
+	m := s.h[event].Txn[0]
+	i := slices.IndexFunc(s.left, func(w leftWatch) bool { return w.key == m.Key })
+	if i < 0 {
+		s.accuse(event, nil, "was told %s of %s, and had no watch on it that was left", m.F, m.Key)
+		return
+	}
+	w := s.left[i]
+	s.left = slices.Delete(s.left, i, i+1)
+	if w.there == (m.F == history.Created) {
+		s.accuse(event, &w, "was told %s of %s, and its watch had found it in another state", m.F, m.Key)
+		return
+	}
+	c, known := s.after(m.Key, w.at)
+	possible := before(s.unsure[m.Key], event)
+	if !possible && (!known || c.write && s.calls[c.call].Invoke > event) {
+		s.accuse(event, &w, "was told %s of %s, and nobody had changed it", m.F, m.Key)
+		return
+	}
+	if w.connections != s.connections {
+		return // the change may be any, or several
+	}
+	n := notice{event, w, w.at + 1}
+	if !possible {
+		n.earliest = c.version
+		if c.deleted != (m.F == history.Deleted) {
+			s.accuse(event, &w, "was told %s of %s, which is not what had happened to it first", m.F, m.Key)
+			return
+		}
+	}
+	if s.any && c.version < s.told.earliest {
+		s.accuse(event, &w, "was told %s of %s after what came later", m.F, m.Key)
+		e := &s.Evidence[len(s.Evidence)-1]
+		e.Items = slices.Insert(e.Items, len(e.Items)-1, Item{Invoke: s.told.event, Complete: -1, Role: "was told before"})
+		e.Items = append(e.Items, item(s.calls[c.call], "shows the change"))
+	}
+	if !s.any || n.earliest > s.told.earliest {
+		s.told, s.any = n, true
+	}
+}
+
+// accuse a notice.
+func (s *watchingSession) accuse(event int, w *leftWatch, format string, args ...any) {
+	op := s.h[event]
+	e := Evidence{Key: op.Txn[0].Key}
+	if w != nil {
+		e.Items = append(e.Items, item(s.calls[w.call], "left a watch"))
+	}
+	e.Items = append(e.Items, Item{Invoke: event, Complete: -1, Role: "was told"})
+	e.Why = []string{fmt.Sprintf("p%d on %s, session %s, %s", op.Process, op.Node, name(s.id), fmt.Sprintf(format, args...))}
+	s.Evidence = append(s.Evidence, e)
+}
+
+// tellMissed: an answer came from a state that has a change of which the session should have been told.
+func (s *watchingSession) tellMissed(w leftWatch, c alteration, call int) {
+	left, change, answer := s.calls[w.call], s.calls[c.call], s.calls[call]
+	did := "shows the change"
+	if c.write {
+		did = "changed it"
+	}
+	e := Evidence{Key: w.key, Items: []Item{item(left, "left a watch")}}
+	if c.call != call {
+		e.Items = append(e.Items, item(change, did))
+	}
+	e.Items = append(e.Items, item(answer, "was answered, and had not been told"))
+	last := len(e.Items) - 1
+	e.Edges = []Edge{{0, last, "session"}}
+	late := s.toldLater(w.key, answer.Complete)
+	if late >= 0 {
+		e.Items = append(e.Items, Item{Invoke: late, Complete: -1, Role: "was told only then"})
+	}
+	m, done := s.answer(answer)
+	e.Why = []string{fmt.Sprintf("p%d on %s had the answer to %s, from the state of version %d, before its session %s was told that %s, which it watched, had changed at %d",
+		done.Process, s.node(answer), m.F, max(done.Version, done.Position), name(s.id), w.key, c.version)}
+	if w.connections != s.connections {
+		e.Why = append(e.Why, "it had connected anew since it left the watch")
+	}
+	s.Evidence = append(s.Evidence, e)
+}
+
+// toldLater is the event at which the session is told of a key after another event; -1: it is not.
+func (s *watchingSession) toldLater(key string, event int) int {
+	for _, e := range s.events {
+		if e.at > event && e.call < 0 && s.h[e.at].Txn[0].Key == key {
+			return e.at
+		}
+	}
+	return -1
+}
