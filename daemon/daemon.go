@@ -140,7 +140,6 @@ func (h *host) serve(ctx context.Context, peers, clients net.Listener) error {
 	h.inbox.close()
 	h.transport.stop()
 	h.work.Wait()
-	h.desk.work.Wait()
 	err := h.failure()
 	if err != nil {
 		h.journal.line("stopped", "id", h.config.Node.ID, "error", err)

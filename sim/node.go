@@ -213,7 +213,7 @@ func (s *Sim) step(n *node, in input) {
 		s.message = in.message
 		e.Message = &s.message
 	case request:
-		s.request = machine.Request{Conn: in.conn.id(), Seq: uint64(in.seq), Body: in.conn.take(in.seq)}
+		s.request = machine.Request{Conn: in.conn.id(), Seq: uint64(in.seq), Body: in.conn.take()}
 		e.Request = &s.request
 	case gone:
 		e.Gone = in.conn.id()
