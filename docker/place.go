@@ -161,11 +161,12 @@ func (p *place) boot(ctx context.Context) error {
 		return p.freshen(ctx)
 	}
 	engine := p.of.engine
-	heard, err := listen(context.WithoutCancel(ctx), engine, p.id, p.node.Log)
+	heard, deafen, err := listen(context.WithoutCancel(ctx), engine, p.id, p.node.Log)
 	if err != nil {
 		return err
 	}
 	if err := engine.ContainerStart(ctx, p.id, container.StartOptions{}); err != nil {
+		deafen() // or the next attempt's lines would be copied twice
 		return fmt.Errorf("start its container: %w", err)
 	}
 	b := &box{heard: heard}

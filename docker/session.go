@@ -105,12 +105,12 @@ func converse(ctx context.Context, engine *client.Client, id string, told func(a
 	}
 }
 
-// listen copies what the container prints to the journal until the container ends. It is to be called before the container is started, so that
-// nothing is missed.
-func listen(ctx context.Context, engine *client.Client, id string, j *fleet.Journal) (heard <-chan struct{}, err error) {
+// listen copies what the container prints to the journal until the container ends, or somebody stops it. It is to be called before the container is
+// started, so that nothing is missed.
+func listen(ctx context.Context, engine *client.Client, id string, j *fleet.Journal) (heard <-chan struct{}, stop func(), err error) {
 	conn, err := engine.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
-		return nil, fmt.Errorf("attach to its output: %w", err)
+		return nil, nil, fmt.Errorf("attach to its output: %w", err)
 	}
 	done := make(chan struct{})
 	out, in := io.Pipe()
@@ -123,5 +123,5 @@ func listen(ctx context.Context, engine *client.Client, id string, j *fleet.Jour
 		defer conn.Close()
 		j.Copy(out)
 	}()
-	return done, nil
+	return done, conn.Close, nil
 }
