@@ -383,7 +383,7 @@ func (p *place) regain(b *box) error {
 		p.lost(b, crashed)
 		return nil
 	}
-	if !p.resumed(b) {
+	if !p.resumed(b, bootBound) {
 		return errors.New("nor does its agent answer")
 	}
 	p.mu.Lock()

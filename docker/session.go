@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
@@ -94,7 +95,10 @@ func converse(ctx context.Context, engine *client.Client, id string, told func(a
 			r.Close()
 		}
 		// A container that has just been started refuses an exec for a moment, and its agent may not listen yet.
-		if c, e := engine.ContainerInspect(ctx, id); e == nil && c.State != nil && !c.State.Running {
+		switch c, e := engine.ContainerInspect(ctx, id); {
+		case cerrdefs.IsNotFound(e):
+			return nil, agent.State{}, e
+		case e == nil && c.State != nil && !c.State.Running:
 			return nil, agent.State{}, fmt.Errorf("the container has ended with status %d: %w", c.State.ExitCode, err)
 		}
 		select {
