@@ -60,6 +60,8 @@ const (
 	engineBound = 30 * time.Second // one request to the engine, which may be busy
 	agentBound  = 10 * time.Second // one request to an agent
 	bootBound   = 15 * time.Second // from the start of a container to its agent's first answer
+	rejoinBound = 3 * time.Second  // an attempt to open another session with an agent; others come after it
+	rejoinPause = 100 * time.Millisecond
 )
 
 // Cluster is a running cluster. All methods are safe for concurrent use.

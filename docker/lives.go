@@ -187,7 +187,7 @@ func (p *place) Close() error {
 		}
 		p.lost(b, "the run's end")
 	}
-	return errors.Join(err, gone(p.of.engine.VolumeRemove(ctx, "assize-"+p.of.run+"-"+p.node.Name, true)))
+	return errors.Join(err, removeVolume(ctx, p.of.engine, "assize-"+p.of.run+"-"+p.node.Name))
 }
 
 // copyOut copies a folder of the node's data to the run's directory, where it would lie had the node run here.
@@ -383,7 +383,7 @@ func (p *place) regain(b *box) error {
 		p.lost(b, crashed)
 		return nil
 	}
-	if !p.resumed(b) {
+	if !p.resumed(b, bootBound) {
 		return errors.New("nor does its agent answer")
 	}
 	p.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
@@ -134,6 +135,25 @@ func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
 		t.Errorf("swept %+v, want neither another machine's run nor our own", swept)
 	}
 	status(t, c, "n1")
+}
+
+// TestTwoSweepAtOnce: two runs that begin at one time find what a third has left. Neither fails for what the other has removed, or is about to.
+func TestTwoSweepAtOnce(t *testing.T) {
+	c := town(t, 3, nil)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			if err := removeRun(context.Background(), c.engine, c.run); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := left(t, c); n != 0 {
+		t.Errorf("something of run %s is left", c.run)
+	}
+	must(t, c.Close())
+	c.Violations() // its containers have not died by themselves
 }
 
 // TestImageInUseIsLeft, also where the container that uses it is down.
