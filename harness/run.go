@@ -236,8 +236,8 @@ func (r *run) quorum() {
 					return false
 				}
 				r.mu.Lock()
-				wrote = wrote || kind == history.OK && !readOnly(txn)
-				read = read || kind == history.OK && readOnly(txn)
+				wrote = wrote || kind == history.OK && !txn.ReadOnly()
+				read = read || kind == history.OK && txn.ReadOnly()
 				done := wrote && read
 				r.mu.Unlock()
 				if done {
