@@ -98,7 +98,10 @@ func (c *Cluster) Make(ctx context.Context, n *fleet.Node) (fleet.Place, error) 
 		return nil, err
 	}
 	p := &place{of: c, node: n, address: address, client: netip.AddrPortFrom(address, clientPort).String()}
-	ctx, cancel := context.WithTimeout(ctx, engineBound)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	ctx, cancel := whole(ctx)
 	defer cancel()
 	if err := p.create(ctx); err != nil {
 		return nil, err
