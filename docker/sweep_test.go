@@ -156,6 +156,26 @@ func TestTwoSweepAtOnce(t *testing.T) {
 	c.Violations() // its containers have not died by themselves
 }
 
+// TestWhatCouldNotBeRemovedIsNotSaidToBe.
+func TestWhatCouldNotBeRemovedIsNotSaidToBe(t *testing.T) {
+	proxy := proxied(t)
+	engine, _, err := connect(t.Context())
+	must(t, err)
+	defer engine.Close()
+	run := "testkept" + suffix()
+	_, err = engine.VolumeCreate(t.Context(), volume.CreateOptions{Name: "assize-" + run, Labels: labels(run)})
+	must(t, err)
+	defer removeRun(context.WithoutCancel(t.Context()), engine, run)
+	proxy.fail("DELETE", 1<<30)
+	if removed, err := removeAll(t.Context(), engine, run); wrong(err, "the test wills it") || len(removed.Volumes) > 0 {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+	proxy.fail("", 0)
+	if removed, err := removeAll(t.Context(), engine, run); err != nil || !slices.Equal(removed.Volumes, []string{"assize-" + run}) {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+}
+
 // TestInterruptionLeavesNothingBehind, not even what the engine was about to make when it came.
 func TestInterruptionLeavesNothingBehind(t *testing.T) {
 	proxy := proxied(t)
