@@ -181,3 +181,24 @@ func TestSkewThatWasUnderWayAtTheFreeze(t *testing.T) {
 		t.Errorf("its clock is %v ahead, want an hour", ahead)
 	}
 }
+
+// TestMonotonicJumpOfAFrozenNode comes about, once, when it goes on; its next life begins anew.
+func TestMonotonicJumpOfAFrozenNode(t *testing.T) {
+	c := town(t, 1, nil)
+	ahead := func() time.Duration { return (status(t, c, "n1").Mono - c.Now()).Round(time.Hour) }
+	must(t, c.Freeze(t.Context(), "n1"))
+	must(t, c.Skew(t.Context(), "n1", cluster.Skew{Mono: time.Hour}))
+	for range 2 {
+		must(t, c.Resume(t.Context(), "n1"))
+		if got := ahead(); got != time.Hour {
+			t.Errorf("its monotonic clock is %v ahead, want an hour", got)
+		}
+		must(t, c.Freeze(t.Context(), "n1"))
+		must(t, c.Cut(t.Context(), nil))
+	}
+	must(t, c.Crash(t.Context(), "n1"))
+	must(t, c.Start(t.Context(), "n1"))
+	if got := ahead(); got != 0 {
+		t.Errorf("of the next life it is %v ahead", got)
+	}
+}

@@ -39,7 +39,8 @@ type place struct {
 	peers     []byte // peers.json
 	skew      cluster.Skew
 	skewedAt  time.Time
-	skewTurn  uint64 // how often skew has been set
+	skewTurn  uint64        // how often skew has been set
+	jump      time.Duration // of the monotonic clock, that the life which runs has yet to make: later ones begin anew
 	paused    bool
 	frozen    bool
 	closed    bool // it will not be started again
@@ -98,7 +99,10 @@ func (c *Cluster) Make(ctx context.Context, n *fleet.Node) (fleet.Place, error) 
 		return nil, err
 	}
 	p := &place{of: c, node: n, address: address, client: netip.AddrPortFrom(address, clientPort).String()}
-	ctx, cancel := context.WithTimeout(ctx, engineBound)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	ctx, cancel := whole(ctx)
 	defer cancel()
 	if err := p.create(ctx); err != nil {
 		return nil, err
@@ -183,7 +187,7 @@ func (p *place) boot(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	b.remote = remote
-	p.box, p.paused, p.frozen, p.unsure = b, false, false, false
+	p.box, p.paused, p.frozen, p.unsure, p.jump = b, false, false, false, 0
 	p.stalePeer, p.staleSet, p.staleSkew = p.peers != nil, true, true
 	p.mu.Unlock()
 	go p.watch(b)

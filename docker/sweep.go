@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -149,29 +150,29 @@ func removeAll(ctx context.Context, engine *client.Client, run string) (removed 
 		return removed, fmt.Errorf("list containers: %w", err)
 	}
 	errs := make([]error, len(containers))
-	done := make(chan struct{})
+	var all sync.WaitGroup
 	for i, c := range containers {
-		go func() {
-			errs[i] = removeContainer(ctx, engine, c.ID)
-			done <- struct{}{}
-		}()
-		removed.Containers = append(removed.Containers, strings.TrimPrefix(strings.Join(c.Names, " "), "/"))
+		all.Go(func() { errs[i] = removeContainer(ctx, engine, c.ID) })
 	}
-	for range containers {
-		<-done
+	all.Wait()
+	note := func(names *[]string, name string, e error) {
+		if e == nil {
+			*names = append(*names, name)
+		}
+		err = errors.Join(err, e)
 	}
-	err = errors.Join(errs...)
+	for i, c := range containers {
+		note(&removed.Containers, strings.TrimPrefix(strings.Join(c.Names, " "), "/"), errs[i])
+	}
 	volumes, e := engine.VolumeList(ctx, volume.ListOptions{Filters: mine})
 	err = errors.Join(err, e)
 	for _, v := range volumes.Volumes {
-		err = errors.Join(err, removeVolume(ctx, engine, v.Name))
-		removed.Volumes = append(removed.Volumes, v.Name)
+		note(&removed.Volumes, v.Name, removeVolume(ctx, engine, v.Name))
 	}
 	networks, e := engine.NetworkList(ctx, dockernet.ListOptions{Filters: mine})
 	err = errors.Join(err, e)
 	for _, n := range networks {
-		err = errors.Join(err, gone(insist(ctx, func() error { return engine.NetworkRemove(ctx, n.ID) })))
-		removed.Networks = append(removed.Networks, n.Name)
+		note(&removed.Networks, n.Name, gone(insist(ctx, func() error { return engine.NetworkRemove(ctx, n.ID) })))
 	}
 	return removed, err
 }
