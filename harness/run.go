@@ -62,6 +62,7 @@ type run struct {
 	source  workloads.Source
 	workers []*worker
 	began   time.Duration
+	stood   nemesis.Stand // before the storm
 
 	mu      sync.Mutex
 	nodes   []string
@@ -95,6 +96,7 @@ func Run(ctx context.Context, s Setup) error {
 	}
 	r.Cluster.Go(r.watch)
 	r.settle()
+	r.stood = nemesis.Stands(r.last, r.Cluster, r.Plan.Weather.Drift)
 	r.storm(loops)
 	r.quorum()
 	r.mend()

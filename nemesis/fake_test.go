@@ -34,6 +34,7 @@ type fake struct {
 	blind    bool                 // membership requests are answered and forgotten
 	perfect  bool                 // clocks cannot be falsified
 	crooked  bool                 // clocks cannot be mended
+	sloppy   bool                 // of a wall clock that is mended only the rate is
 	late     string               // has left without anybody having seen it
 	pending  *fakeNode            // has joined without anybody having seen it
 	hunted   bool                 // whoever is paused or skewed is killed at once
@@ -52,6 +53,7 @@ type fakeNode struct {
 	skew         cluster.Skew
 	since        time.Duration
 	wall, mono   time.Duration // off at since
+	natural      time.Duration // off by itself
 	process      uint64
 }
 
@@ -197,6 +199,9 @@ func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
 	n.since, n.skew = f.now, s
 	if s.Strobe == 0 {
 		n.wall += s.Wall
+	}
+	if s == (cluster.Skew{}) && !f.sloppy {
+		n.wall = n.natural
 	}
 	n.mono += s.Mono
 	n.down = n.down || f.hunted
