@@ -29,6 +29,7 @@ type fake struct {
 	frozen   cluster.Link         // is dead for good
 	elects   bool                 // another node leads when the leader is killed
 	loyal    bool                 // leadership is never handed over
+	rivals   bool                 // whoever is to be handed it, another is elected
 	deaf     bool                 // membership requests fail
 	busy     int                  // so many membership requests fail first
 	blind    bool                 // membership requests are answered and forgotten
@@ -42,6 +43,7 @@ type fake struct {
 	restless bool                 // every answer comes from another process
 	weak     func(*cluster.Shape) // parts of a shape that do not act
 	clogged  bool                 // shaped links carry nothing
+	thin     bool                 // of all probes of shaped links one is answered, each time
 	sticky   bool                 // links cannot be unshaped
 }
 
@@ -248,7 +250,7 @@ func (f *fake) Trips(_ context.Context, links []cluster.Link, probes int) ([]clu
 				took = f.pass(toll, time.Duration(p)*f.bend.Jitter/time.Duration(probes-1))
 				f.tolls[l] = toll
 			}
-			if slices.Contains(dead, l) || bent && f.clogged {
+			if slices.Contains(dead, l) || bent && (f.clogged || f.thin && i+p > 0) {
 				took = -1
 			}
 			times = append(times, took)
@@ -280,6 +282,9 @@ func (f *fake) pass(toll *cluster.Trip, jitter time.Duration) time.Duration {
 }
 
 func (f *fake) Transfer(_ context.Context, to string) error {
+	if f.rivals {
+		to = f.nodes[slices.IndexFunc(f.nodes, func(n *fakeNode) bool { return !n.leads && n.name != to })].name
+	}
 	if !f.loyal {
 		f.lead(to)
 	}

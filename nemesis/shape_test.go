@@ -296,6 +296,38 @@ func TestScarceTrafficIsNoEvidence(t *testing.T) {
 	}
 }
 
+// TestShapeOverWhichTooLittleCame, and which has not been seen to act, is no fault; one that should have shown among as little is, and was none.
+func TestShapeOverWhichTooLittleCame(t *testing.T) {
+	nothings, failures := 0, 0
+	breaks(t, shape, 3, func(f *fake) {
+		f.thin, f.weak = true, func(s *cluster.Shape) { s.Loss, s.Duplicated = 0, 0 }
+	}, func(t *testing.T, f *fake, fault history.Fault, err error) {
+		var percent int
+		if n, _ := fmt.Sscanf(fault.What, "loss %d", &percent); n == 0 {
+			if n, _ = fmt.Sscanf(fault.What, "duplicates %d", &percent); n == 0 {
+				return
+			}
+		}
+		switch {
+		case fault.Held:
+			t.Error("it held")
+		case percent <= 8:
+			nothings++
+			if !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "too little came") {
+				t.Error("too little came to tell")
+			}
+		case percent >= 25:
+			failures++
+			if err != nil {
+				t.Error("so much came that it should have shown")
+			}
+		}
+	})
+	if nothings < 5 || failures < 5 {
+		t.Errorf("%d times too little came, %d times enough", nothings, failures)
+	}
+}
+
 // blinking is a cluster whose links are silent for one look each: nodes are stopped and let go between two looks.
 type blinking struct {
 	*fake
