@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -62,6 +63,7 @@ type run struct {
 	source  workloads.Source
 	workers []*worker
 	began   time.Duration
+	stood   nemesis.Stand // before the storm
 
 	mu      sync.Mutex
 	nodes   []string
@@ -95,8 +97,9 @@ func Run(ctx context.Context, s Setup) error {
 	}
 	r.Cluster.Go(r.watch)
 	r.settle()
+	r.stood = nemesis.Stands(r.last, r.Cluster, r.Plan.Weather.Drift)
 	r.storm(loops)
-	r.quorum()
+	broken := r.quorum() // which is no reason to leave the cluster as it is, or to keep silent of what the system has done
 	r.mend()
 	note := ""
 	if !r.settle() {
@@ -110,7 +113,7 @@ func Run(ctx context.Context, s Setup) error {
 	r.violations()
 	r.lapses()
 	r.enter(history.PhaseStop, "")
-	return r.Recorder.Err()
+	return errors.Join(broken, r.Recorder.Err())
 }
 
 // patience is how long the harness waits for a mended cluster: many elections, and what it takes to dial again.
@@ -212,17 +215,21 @@ func (r *run) members() []string {
 	return r.nodes
 }
 
-// quorum mends a random quorum and nothing else, and asks operations of it until a write and a read have succeeded. One that could not be mended makes
-// the run inconclusive, as a fault does that was not seen mended; if it was because a server cannot start, the cluster tells of that.
-func (r *run) quorum() {
+// quorum mends a random quorum and nothing else, and asks operations of it until a write and a read have succeeded. One that could not be mended by the
+// system's doing, or a fault's, makes the run inconclusive, as a fault does that was not seen mended; if it was because a server cannot start, the
+// cluster tells of that. The error is the test's own.
+func (r *run) quorum() error {
 	q, able := r.Cluster.(cluster.Quorum)
 	if !able || r.ctx.Err() != nil {
-		return
+		return nil
 	}
 	nodes, err := q.MendQuorum(r.last, Stream(r.Plan.Seed, "quorum").Uint64())
 	if err != nil {
 		r.unmended("quorum", "mend a quorum", "failed: "+err.Error())
-		return
+		if errors.Is(err, cluster.ErrSystem) {
+			return nil
+		}
+		return fmt.Errorf("mend a quorum: %w", err)
 	}
 	bound := r.patience()
 	who := strings.Join(nodes, " ")
@@ -255,6 +262,7 @@ func (r *run) quorum() {
 	if !answered {
 		r.violation(fmt.Sprintf("liveness: the mended quorum %s did not answer a write and a read within %v", who, bound))
 	}
+	return nil
 }
 
 // settle waits until all nodes know one leader and have applied all that anyone knows to be committed, so that last words are not judged

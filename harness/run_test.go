@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"assize/cluster"
@@ -178,10 +179,27 @@ func TestQuorumThatDoesNotAnswerIsAViolation(t *testing.T) {
 	}
 }
 
+// TestQuorumThatTheTestCannotMend is the test's fault, and everything else is still done.
+func TestQuorumThatTheTestCannotMend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(3)
+		f.beyond = errors.New("the engine has gone")
+		s := setup(f, plan())
+		s.Cluster = quorate{f}
+		if err := Run(t.Context(), s); !errors.Is(err, f.beyond) {
+			t.Errorf("got %v", err)
+		}
+		f.Wait()
+		if !slices.ContainsFunc(s.Recorder.Ops(), func(op history.Op) bool { return op.Phase == history.PhaseStop }) {
+			t.Error("the run did not go on to its end")
+		}
+	})
+}
+
 // TestQuorumThatCannotBeMended: everything else is still done, and what the cluster has to tell of it is told.
 func TestQuorumThatCannotBeMended(t *testing.T) {
 	ops, _ := trial(t, plan(), func(f *fake, s *Setup) {
-		f.beyond, f.violated, s.Cluster = errors.New("n2 ended with a panic"), []string{"n2 died by itself"}, quorate{f}
+		f.beyond, f.violated, s.Cluster = fmt.Errorf("%w: n2 ended with a panic", cluster.ErrSystem), []string{"n2 died by itself"}, quorate{f}
 	})
 	var unmended []history.Fault
 	for _, op := range ops {

@@ -172,9 +172,9 @@ func (c *Cluster) ready(ctx context.Context, n *Node, life Life) error {
 		select {
 		case <-poll.C:
 		case <-life.Done():
-			return fmt.Errorf("it ended with %s: %s", life.Ending(), strings.Join(n.Log.Ending(), " | "))
+			return fmt.Errorf("%w: it ended with %s: %s", cluster.ErrSystem, life.Ending(), strings.Join(n.Log.Ending(), " | "))
 		case <-bound.Done():
-			return fmt.Errorf("no answer within %v: %w", startBound, err)
+			return fmt.Errorf("%w: no answer within %v: %w", cluster.ErrSystem, startBound, err)
 		}
 	}
 }
