@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,7 +87,7 @@ func item(c Case, before []Item, i checkers.Item) Item {
 		provenance = "  " + clean(done.Note)
 	}
 	switch {
-	case done.Kind == history.OK && changes(call.Txn):
+	case done.Kind == history.OK && !call.Txn.ReadOnly():
 		told.Operation = operation(done.Txn)
 		told.Words = fmt.Sprintf("acknowledged at %s", seconds(done.Time)) + provenance
 	case done.Kind == history.OK:
@@ -145,13 +144,6 @@ func since(before []Item, call history.Op) string {
 		what = "acknowledged"
 	}
 	return fmt.Sprintf(", %.3g s after %d was %s", ago, newest+1, what)
-}
-
-// unchanging are the steps that change nothing that another client could see.
-var unchanging = []string{history.Read, history.Scan, history.Sync, history.Watch, history.Connect}
-
-func changes(t history.Txn) bool {
-	return slices.ContainsFunc(t, func(m history.Mop) bool { return !slices.Contains(unchanging, m.F) })
 }
 
 // roleAt is what the node had last said of itself, if it had said so within the second before.
