@@ -59,6 +59,7 @@ type Options struct {
 type Session struct {
 	Timeout time.Duration // asked for where there is none yet
 	State   any           // the Clients' own: what one leaves to the next
+	Forget  func()        // called when nobody will dial with it any more, frees what State holds; nil: nothing
 }
 
 // Client is one connection to one node. It never retries and never reconnects. One operation at a time.

@@ -35,6 +35,7 @@ func (p *passport) stamp(op history.Op) (over bool) {
 	switch m := op.Txn[0]; m.F {
 	case history.Connect:
 		if m.Out[0] == 0 {
+			p.forget()
 			*p = passport{Session: cluster.Session{Timeout: p.Timeout}, timeout: p.timeout}
 			return true
 		}
@@ -51,6 +52,13 @@ func (w *worker) leave(ms int) {
 	w.run.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info,
 		Note: fmt.Sprintf("session %016x leaves %s for %v", w.passport.id, w.asked, w.passport.away)})
 	w.part()
+}
+
+// forget the session: it is never used again.
+func (p *passport) forget() {
+	if p != nil && p.Forget != nil {
+		p.Forget()
+	}
 }
 
 // stayAway tells, once, for how long.

@@ -346,6 +346,7 @@ func (r *run) states() {
 func (r *run) stop() {
 	for _, w := range r.workers {
 		w.hangUp()
+		w.passport.forget()
 	}
 	r.out.Lock()
 	r.mu.Lock()

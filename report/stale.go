@@ -28,6 +28,12 @@ type acked struct {
 
 // staleness is nil where no write carries a version.
 func staleness(ops []history.Op, calls []history.Call) *Stale {
+	erased := map[string]bool{} // keys of which nobody knows, where there is nothing, since when
+	for _, c := range calls {
+		for _, m := range ops[c.Invoke].Txn {
+			erased[m.Key] = erased[m.Key] || m.F == history.Delete || m.F == history.CreateEphemeral
+		}
+	}
 	asked := make([]*history.Call, len(ops)) // of an event: the call of one key that it asks for or completes, if that succeeded
 	for i, c := range calls {
 		if steps, _ := ops[c.Invoke].Txn.AfterSync(); c.Kind == history.OK && len(steps) == 1 {
@@ -52,7 +58,7 @@ func staleness(ops []history.Op, calls []history.Call) *Stale {
 			s.Reads++
 			all := acknowledged[m.Key]
 			at := newer(all, answer.Version)
-			if at < len(all) && (answer.Version > 0 || len(m.Out) == 0) { // else it is unknown what was read
+			if at < len(all) && (answer.Version > 0 || len(m.Out) == 0 && !erased[m.Key]) { // else it is unknown what was read
 				versions, times = append(versions, len(all)-at), append(times, ops[i].Time-ops[all[at].oldest].Time)
 			}
 		}

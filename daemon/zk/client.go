@@ -25,6 +25,7 @@ type client struct {
 	sync    bool
 	timeout time.Duration
 	before  chan struct{} // closed when the last operation has been answered, or never will be; nil: there was none
+	carried *carried      // nil: the session is the connection's own
 }
 
 // Dial connects to a ZooKeeper or to a node of ours. It returns within Timeout; an error means that nothing was sent, but for the wish to
@@ -38,34 +39,61 @@ func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Clien
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	s, err := dial(ctx, address)
+	c := &client{sync: o.Read == "sync" || o.Read == "quorum-sync", timeout: o.Timeout}
+	var err error
+	if o.Session == nil {
+		c.session, err = dial(ctx, address)
+	} else if c.carried, err = carry(o.Session); err == nil {
+		c.session, err = dialCarried(ctx, address, c.carried)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w: %w: %w", address, err, cluster.ErrRefused, cluster.ErrNotDone)
 	}
-	return &client{session: s, sync: o.Read == "sync" || o.Read == "quorum-sync", timeout: o.Timeout}, nil
+	return c, nil
 }
 
-// Close ends the session, unless the connection is known to be broken. Where nobody answers it takes a second.
+// Close ends the session, unless the connection is known to be broken. Where nobody answers it takes a second. A session that outlives its connections goes
+// on.
 func (c *client) Close() error {
+	if c.carried != nil {
+		return c.session.line.Conn.Close()
+	}
 	c.session.leave()
 	return nil
 }
 
 func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) {
+	a, err := c.do(ctx, t)
+	if c.carried != nil {
+		c.carried.tell(&a, err)
+	}
+	return a, err
+}
+
+func (c *client) do(ctx context.Context, t history.Txn) (cluster.Answer, error) {
 	m, err := znodes.Step(t)
 	if err != nil {
 		return cluster.Answer{}, fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
+	}
+	if c.carried == nil && znodes.NeedsSession(m.F) {
+		return cluster.Answer{}, fmt.Errorf("%q needs a session that outlives its connection: %w", m.F, cluster.ErrNotDone)
 	}
 	if c.session.broken() {
 		return cluster.Answer{}, errBroken
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	if m.F == history.Connect {
+		return c.carried.connect(ctx, c.session.line)
+	}
 	if !c.free(ctx) {
 		return cluster.Answer{}, fmt.Errorf("the operation before has not been answered: %w: %w", cluster.ErrRefused, cluster.ErrNotDone)
 	}
 	a := &attempt{session: c.session, f: m.F, reads: t.ReadOnly(), sync: c.sync, done: make(chan struct{})}
 	c.before = a.done
+	if c.carried != nil {
+		c.carried.begin(a.done)
+	}
 	go func() {
 		defer close(a.done)
 		a.answer, a.err = a.perform(m)
@@ -100,6 +128,7 @@ type attempt struct {
 	done   chan struct{}
 	answer cluster.Answer
 	err    error
+	made   string // path of the node that was created last
 
 	mu        sync.Mutex
 	abandoned bool // nothing more is sent
@@ -162,6 +191,16 @@ func (a *attempt) verdict(err error, said bool) error {
 // perform an operation that znodes.Step has found to make sense. The error is as in cluster.Client.
 func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 	switch m.F {
+	case history.Close:
+		return a.end(m)
+	case history.CreateEphemeral:
+		return a.changed(m, a.make(znodes.Register(m.Key), znodes.Data(m.In[0]), zookeeper.FlagEphemeral, true))
+	case history.CreateSequential:
+		return a.sequential(m)
+	case history.Delete:
+		return a.changed(m, a.remove(znodes.Register(m.Key)))
+	case history.Watch:
+		return a.watch(m)
 	case history.Read:
 		return a.read(m)
 	case history.Write:
@@ -314,13 +353,18 @@ func (a *attempt) setData(key string, data []byte, version int32) (*zookeeper.St
 
 // create a node. own: it is what the operation is about.
 func (a *attempt) create(path string, data []byte, own bool) error {
+	return a.make(path, data, zookeeper.FlagPersistent, own)
+}
+
+func (a *attempt) make(path string, data []byte, flags int32, own bool) error {
 	if err := a.ask(own); err != nil {
 		return err
 	}
 	if data == nil {
 		data = []byte{}
 	}
-	_, err := a.Conn.Create(path, data, zookeeper.FlagPersistent, zookeeper.WorldACL(jute.PermAll))
+	var err error
+	a.made, err = a.Conn.Create(path, data, flags, zookeeper.WorldACL(jute.PermAll))
 	a.weigh(err)
 	return err
 }

@@ -2,6 +2,7 @@ package zk
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,7 +24,16 @@ const maxReply = 64 << 20
 // go-zookeeper writes a frame with each Write, from one goroutine at a time, and reads from one goroutine.
 type line struct {
 	net.Conn
-	rest bytes.Reader // of the frame that has been read last
+	rest    bytes.Reader // of the frame that has been read last
+	writing sync.Mutex   // frames leave in the order in which they wait for replies
+
+	// Of a session that outlives its connections; nil: it does not.
+	carried   *carried
+	greeting  chan jute.ConnectResponse // the answer to the handshake
+	rewatched chan jute.Code            // watches have been set anew
+	closed    chan jute.Code            // the session has been
+	dead      chan struct{}             // closed when nothing more will come
+	ended     sync.Once
 
 	mu      sync.Mutex
 	greeted bool // the handshake has been sent
@@ -36,14 +46,34 @@ type line struct {
 
 // sent is a request without a reply.
 type sent struct {
-	xid int32
-	op  jute.Op
+	xid     int32
+	op      jute.Op
+	watched string // path on which it leaves a watch
+}
+
+// carriedLine is a line of a session that outlives it.
+func carriedLine(c net.Conn, k *carried) *line {
+	return &line{Conn: c, carried: k, greeting: make(chan jute.ConnectResponse, 1), rewatched: make(chan jute.Code, 1), closed: make(chan jute.Code, 1), dead: make(chan struct{})}
+}
+
+// end: nothing more will come.
+func (l *line) end() {
+	if l.dead != nil {
+		l.ended.Do(func() { close(l.dead) })
+	}
 }
 
 func (l *line) Write(b []byte) (int, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.mu.Lock()
 	if l.greeted && len(b) >= 12 {
-		q := sent{int32(binary.BigEndian.Uint32(b[4:])), jute.Op(binary.BigEndian.Uint32(b[8:]))}
+		q := sent{xid: int32(binary.BigEndian.Uint32(b[4:])), op: jute.Op(binary.BigEndian.Uint32(b[8:]))}
+		if q.op == jute.Exists && l.carried != nil {
+			if r, err := jute.DecodeRequest(b[4:]); err == nil && r.Watch {
+				q.watched = r.Path
+			}
+		}
 		l.waiting = append(l.waiting, q)
 		if q.xid >= 0 {
 			l.newest = q.xid
@@ -58,6 +88,7 @@ func (l *line) Read(b []byte) (int, error) {
 	if l.rest.Len() == 0 {
 		frame, err := l.next()
 		if err != nil {
+			l.end()
 			return 0, err
 		}
 		l.rest.Reset(frame)
@@ -103,6 +134,9 @@ func (l *line) understand(payload []byte) ([]byte, error) {
 		}
 		l.known = true
 		r, err := jute.DecodeConnectResponse(payload)
+		if err == nil && l.greeting != nil {
+			l.greeting <- r
+		}
 		return r.Encode(), err
 	}
 	h, err := jute.DecodeReplyHeader(payload)
@@ -111,21 +145,56 @@ func (l *line) understand(payload []byte) ([]byte, error) {
 	}
 	if h.Xid == jute.XidNotification {
 		e, err := jute.DecodeEvent(payload)
+		if err == nil && l.carried != nil {
+			err = l.carried.hear(e)
+		}
 		return e.Encode(), err
 	}
 	if len(l.waiting) == 0 || l.waiting[0].xid != h.Xid {
 		return nil, fmt.Errorf("a reply to request %d, which is not the oldest of %v", h.Xid, l.waiting)
 	}
-	op := l.waiting[0].op
+	q := l.waiting[0]
 	l.waiting = l.waiting[1:]
-	r, err := jute.DecodeResponse(op, payload)
+	r, err := jute.DecodeResponse(q.op, payload)
 	if err != nil {
 		return nil, err
 	}
 	if h.Xid >= 0 {
 		l.last = h
 	}
-	return r.Encode(op), nil
+	if l.carried != nil {
+		if err = l.carried.answered(q, r.Err); err != nil {
+			return nil, err
+		}
+	}
+	select {
+	case l.answers(q) <- r.Err:
+	default:
+	}
+	return r.Encode(q.op), nil
+}
+
+// answers of a request that go-zookeeper's caller does not get; nil: it does.
+func (l *line) answers(q sent) chan jute.Code {
+	switch q.op {
+	case jute.SetWatches:
+		return l.rewatched
+	case jute.CloseSession:
+		return l.closed
+	}
+	return nil
+}
+
+// xidClose is that of no request of go-zookeeper's, which counts from 1.
+const xidClose = 1<<31 - 1
+
+// closeSession asks for the end of the session. go-zookeeper can only end itself with it, and then nobody could ask whether the session has ended.
+func (l *line) closeSession() (jute.Code, error) {
+	q := jute.Request{Xid: xidClose, Op: jute.CloseSession}
+	if _, err := l.Write(jute.AppendFrame(nil, q.Encode())); err != nil {
+		return 0, err
+	}
+	return wait(context.Background(), l, l.closed)
 }
 
 // reply to the last request, but for pings; zero: there has been none.

@@ -172,7 +172,7 @@ func FuzzReply(f *testing.F) {
 	f.Add(uint8(0), jute.Event{Type: jute.EventCreated, Path: "/a"}.Encode())
 	f.Fuzz(func(t *testing.T, which uint8, payload []byte) {
 		due := func() *line {
-			return &line{greeted: true, known: true, waiting: []sent{{1, ops[int(which)%len(ops)]}}, newest: 1}
+			return &line{greeted: true, known: true, waiting: []sent{{1, ops[int(which)%len(ops)], ""}}, newest: 1}
 		}
 		got, err := due().understand(payload)
 		if err != nil {

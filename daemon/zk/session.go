@@ -87,6 +87,17 @@ func dial(ctx context.Context, address string) (*session, error) {
 	return nil, err
 }
 
+// dialCarried is for a session that is not the connection's own: nothing is sent.
+func dialCarried(ctx context.Context, address string, k *carried) (*session, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	l := carriedLine(c, k)
+	return &session{Conn: k.conn, line: l, lost: l.dead}, nil
+}
+
 // event is called by go-zookeeper's own goroutine.
 func (s *session) event(e zookeeper.Event) {
 	switch {
