@@ -48,6 +48,13 @@ type keyed struct {
 // transaction of several steps touches such a key: keys are then not independent.
 func (t trial) split(typ string) (keys []keyed, single bool) {
 	single = true
+	nodes := map[string]bool{}
+	for _, c := range t.calls {
+		for _, m := range t.steps(c) {
+			s, _ := shapeOf(m.F)
+			nodes[m.Key] = nodes[m.Key] || s.typ == node
+		}
+	}
 	place := map[string]int{}
 	for i, c := range t.calls {
 		txn := t.steps(c)
@@ -62,7 +69,7 @@ func (t trial) split(typ string) (keys []keyed, single bool) {
 			}
 			continue
 		}
-		if s.typ != typ {
+		if s.typ != typ || nodes[txn[0].Key] {
 			continue
 		}
 		p, seen := place[txn[0].Key]

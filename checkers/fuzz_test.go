@@ -23,6 +23,8 @@ func FuzzCheckers(f *testing.F) {
 	f.Add(text(build(randomSet(r))))
 	f.Add(text(build(world{processes: 3, operations: 12, keys: 2, info: 5, fail: 5, see: forward, sync: 3, deaf: true}.run(r))))
 	f.Add(text(build(hopeless("k", 3))))
+	f.Add(text((&realm{r: r, wrong: "shared"}).run()[:120]))
+	f.Add(text((&realm{r: r, wrong: "twice", watches: true}).run()[:120]))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := history.ReadFrom("h", bytes.NewReader(b))
 		if err != nil {

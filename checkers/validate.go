@@ -34,11 +34,14 @@ var shapes = [...]shape{
 	{history.Sync, 0, 0, ""},
 	{history.Connect, 0, 1, ""},
 	{history.Close, 0, 0, ""},
-	{history.CreateEphemeral, 1, 0, "register"},
+	{history.CreateEphemeral, 1, 0, node},
 	{history.CreateSequential, 1, 1, "sequence"},
-	{history.Delete, 0, 0, "register"},
-	{history.Watch, 0, 1, "register"},
+	{history.Delete, 0, 0, node},
+	{history.Watch, 0, 1, node},
 }
+
+// node is the type of a register that is deleted, goes with its owner or is watched: what judges registers alone leaves it alone.
+const node = "node"
 
 // notices are what a session can be told unasked.
 var notices = []string{history.Created, history.Changed, history.Deleted}
@@ -88,7 +91,11 @@ func validSteps(h []history.Op, calls []history.Call) error {
 			if s.typ == "" {
 				continue
 			}
-			if t, seen := types[m.Key]; seen && t != s.typ {
+			t, seen := types[m.Key]
+			switch {
+			case t == node && s.typ == "register":
+				s.typ = node
+			case seen && t != s.typ && !(t == "register" && s.typ == node):
 				return fmt.Errorf("event %d: key %q is a %s and a %s", c.Invoke, m.Key, t, s.typ)
 			}
 			types[m.Key] = s.typ

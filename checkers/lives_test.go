@@ -1,0 +1,201 @@
+package checkers
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"assize/history"
+)
+
+// asks are calls one after the other.
+type asks []history.Op
+
+func (a *asks) ask(process int, session uint64, m history.Mop, done history.Op) {
+	asked := m
+	asked.Out = nil
+	*a = append(*a, history.Op{Index: len(*a), Process: process, Kind: history.Invoke, Session: session, Txn: history.Txn{asked}})
+	done.Index, done.Process, done.Session, done.Txn = len(*a), process, session, history.Txn{m}
+	if done.Kind == history.Invoke {
+		done.Kind = history.OK
+	}
+	*a = append(*a, done)
+}
+
+// nodeLook is a read of a name, in a state from floor to position.
+type nodeLook struct {
+	key             string
+	floor, position int
+	value           int // 0: nothing
+}
+
+type nodeMade struct {
+	key            string
+	version, value int
+	session        int
+}
+
+// drawn is a random history of creates, reads and closes, one after the other, and what the oracle needs of it.
+type drawn struct {
+	asks
+	now    int
+	made   []nodeMade
+	writes [][2]int // session, version
+	closes [][2]int
+	looks  []nodeLook
+}
+
+func drawLives(r *rand.Rand) (d drawn) {
+	floors := map[int]int{}
+	for range 3 + r.IntN(6) {
+		s := 1 + r.IntN(3)
+		key := string("ab"[r.IntN(2)])
+		switch r.IntN(5) {
+		case 0, 1:
+			d.now++
+			d.made = append(d.made, nodeMade{key, d.now, d.now, s})
+			d.writes = append(d.writes, [2]int{s, d.now})
+			d.ask(s, uint64(s), history.Mop{F: history.CreateEphemeral, Key: key, In: []int{d.now}}, history.Op{Version: uint64(d.now), Position: uint64(d.now)})
+			floors[s] = d.now
+		case 2:
+			if r.IntN(3) > 0 || slices.ContainsFunc(d.closes, func(c [2]int) bool { return c[0] == s }) {
+				continue
+			}
+			d.now++
+			d.closes = append(d.closes, [2]int{s, d.now})
+			d.ask(s, uint64(s), history.Mop{F: history.Close}, history.Op{Version: uint64(d.now)})
+			floors[s] = d.now
+		default:
+			if d.now == 0 {
+				continue
+			}
+			l := nodeLook{key: key, floor: floors[s], position: max(1, floors[s]+r.IntN(d.now-floors[s]+1))}
+			for _, m := range d.made {
+				if m.key == key && m.version <= l.position && r.IntN(2) == 0 {
+					l.value = m.value
+				}
+			}
+			d.looks = append(d.looks, l)
+			m, done := history.Mop{F: history.Read, Key: key}, history.Op{Position: uint64(l.position)}
+			if l.value > 0 {
+				m.Out, done.Version = []int{l.value}, uint64(l.value)
+			}
+			d.ask(s, uint64(s), m, done)
+			floors[s] = l.position
+		}
+	}
+	return d
+}
+
+// possible tells whether there are versions at which the sessions can have ended.
+func (d *drawn) possible() bool {
+	for a := range d.now + 2 {
+		for b := range d.now + 2 {
+			for c := range d.now + 2 {
+				if d.explained([]int{0, a, b, c}) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (d *drawn) explained(end []int) bool {
+	for _, w := range d.writes {
+		if w[1] >= end[w[0]] {
+			return false
+		}
+	}
+	for _, c := range d.closes {
+		if end[c[0]] > c[1] { // it may have expired just before: ZooKeeper closes what is no session
+			return false
+		}
+	}
+	for i, m := range d.made {
+		for _, before := range d.made[:i] {
+			if before.key == m.key && end[before.session] >= m.version {
+				return false
+			}
+		}
+	}
+	return !slices.ContainsFunc(d.looks, func(l nodeLook) bool {
+		for at := l.floor; at <= l.position; at++ {
+			there := 0
+			for _, m := range d.made {
+				if m.key == l.key && m.version <= at && at < end[m.session] {
+					there = m.value
+				}
+			}
+			if there == l.value {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestEphemeralAgainstForce(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	count := map[bool]int{}
+	for i := range 60000 {
+		d := drawLives(r)
+		got, err := checkEphemeral(d.asks, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := d.possible()
+		count[want]++
+		if (got.Verdict != Invalid) != want {
+			t.Fatalf("%d: %s, possible %v: %s\n%+v", i, got.Verdict, want, got.Note, d.asks)
+		}
+	}
+	if count[true] < 5000 || count[false] < 5000 {
+		t.Errorf("possible: %v", count)
+	}
+}
+
+// TestSequenceAgainstForce holds each pair of nodes against the sentence.
+func TestSequenceAgainstForce(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	count := map[bool]int{}
+	for i := range 60000 {
+		var h []history.Op
+		open := map[int]history.Mop{}
+		for v := 0; v < 4+r.IntN(8) || len(open) > 0; v++ {
+			p := r.IntN(3)
+			m, is := open[p]
+			op := history.Op{Index: len(h), Process: p, Kind: history.OK}
+			if is {
+				m.Out = []int{v/2 + r.IntN(2)}
+				op.Version = uint64(r.IntN(2) * (v/2 + 1 + r.IntN(2)))
+				delete(open, p)
+			} else {
+				m = history.Mop{F: history.CreateSequential, Key: "q", In: []int{v}}
+				op.Kind, open[p] = history.Invoke, m
+			}
+			op.Txn = history.Txn{m}
+			h = append(h, op)
+		}
+		got, err := checkSequence(h, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls, _ := history.Pair(h)
+		wrong := false
+		for _, a := range calls {
+			for _, b := range calls {
+				x, y := h[a.Complete], h[b.Complete]
+				before := a.Complete < b.Invoke || x.Version > 0 && y.Version > 0 && x.Version < y.Version
+				wrong = wrong || a != b && (x.Txn[0].Out[0] == y.Txn[0].Out[0] || before && x.Txn[0].Out[0] > y.Txn[0].Out[0])
+			}
+		}
+		count[wrong]++
+		if (got.Verdict == Invalid) != wrong {
+			t.Fatalf("%d: %s, wrong %v: %s\n%+v", i, got.Verdict, wrong, got.Note, h)
+		}
+	}
+	if count[true] < 1000 || count[false] < 1000 {
+		t.Errorf("wrong: %v", count)
+	}
+}
