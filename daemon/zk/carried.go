@@ -93,10 +93,17 @@ func (k *carried) open(patience time.Duration) bool {
 	if before == nil {
 		return false
 	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	select {
 	case <-before:
 		return false
-	case <-time.After(patience):
+	case <-late.C:
+	}
+	select {
+	case <-before: // both, and one was chosen
+		return false
+	default:
 		return true
 	}
 }
@@ -149,6 +156,11 @@ func wait[T any](ctx context.Context, l *line, from chan T) (got T, err error) {
 	case got = <-from:
 		return got, nil
 	case <-l.dead:
+		select {
+		case got = <-from: // it came before the end
+			return got, nil
+		default:
+		}
 		if err = l.nonsense(); err == nil {
 			err = errors.New("the server hung up")
 		}

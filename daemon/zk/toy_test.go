@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"path"
@@ -30,6 +31,7 @@ type toy struct {
 	gone   []uint64
 	asked  []jute.Request
 	hello  []string // addresses
+	asks   []jute.ConnectRequest
 	report machine.Report
 	status machine.Status
 	held   chan struct{} // Report blocks until it is closed; nil: it does not
@@ -131,8 +133,11 @@ func (h *toy) greet(conn uint64, c *caller, body []byte) {
 		h.tell(conn, c, nil, true)
 		return
 	}
-	h.hello = append(h.hello, address)
+	h.hello, h.asks = append(h.hello, address), append(h.asks, q)
 	r := jute.ConnectResponse{Timeout: q.Timeout, Session: int64(conn), Password: make([]byte, 16), HasReadOnly: q.HasReadOnly}
+	if q.Session != 0 {
+		r.Session = q.Session
+	}
 	if h.reject {
 		r.Timeout, r.Session = 0, 0
 	}
@@ -151,9 +156,11 @@ func (h *toy) answer(q *jute.Request) jute.Response {
 		r.Err = jute.NodeExists
 	case q.Op == jute.Create && path.Dir(q.Path) != "/" && h.nodes[path.Dir(q.Path)] == nil:
 		r.Err = jute.NoNode
+	case q.Op == jute.Create && q.Flags == jute.FlagEphemeralSeq:
+		r.Path = fmt.Sprintf("%s%010d", q.Path, h.zxid)
 	case q.Op == jute.Create:
 		h.nodes[q.Path] = &node{q.Data, jute.Stat{Czxid: h.zxid, Mzxid: h.zxid}}
-	case q.Op == jute.Sync || q.Op == jute.Ping || q.Op == jute.CloseSession:
+	case q.Op == jute.Sync || q.Op == jute.Ping || q.Op == jute.CloseSession || q.Op == jute.SetWatches:
 	case n == nil:
 		r.Err = jute.NoNode
 	case q.Op == jute.SetData && q.Version != -1 && q.Version != n.stat.Version:
@@ -161,6 +168,10 @@ func (h *toy) answer(q *jute.Request) jute.Response {
 	case q.Op == jute.SetData:
 		n.data, n.stat.Mzxid = q.Data, h.zxid
 		n.stat.Version++
+		r.Stat = n.stat
+	case q.Op == jute.Delete:
+		delete(h.nodes, q.Path)
+	case q.Op == jute.Exists:
 		r.Stat = n.stat
 	case q.Op == jute.GetData:
 		r.Data, r.Stat = n.data, n.stat
