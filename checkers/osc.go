@@ -154,7 +154,7 @@ func (j *oscJudgement) position(at int) uint64 {
 
 func (j *oscJudgement) write(s *sight, me mark) mark {
 	at := s.op.at
-	owner := j.owner[s.version]
+	owner, position := j.owner[s.version], j.position(at)
 	switch {
 	case s.version <= me.version:
 		j.accuse(j.tooEarly(s, me))
@@ -162,10 +162,10 @@ func (j *oscJudgement) write(s *sight, me mark) mark {
 		j.accuse(j.tooEarly(s, j.ordered))
 	case owner != nil && !s.unknown:
 		j.accuse(j.twoOwners(owner, s))
-	case s.op.do == swaps && !s.unknown:
-		if before := j.before(*s); before != nil {
-			j.accuse(j.foundOther(*s, before))
-		}
+	case s.op.do == swaps && !s.unknown && j.before(*s) != nil:
+		j.accuse(j.foundOther(*s, j.before(*s)))
+	case position != 0 && position < s.version:
+		j.accuse(j.behindItself(s, position))
 	}
 	if s.unknown {
 		return me // a write without an answer, so the last word of its session
@@ -174,7 +174,7 @@ func (j *oscJudgement) write(s *sight, me mark) mark {
 	own := mark{s.version, false, at, -1, -1}
 	j.done[at] = own
 	me = further(me, own)
-	return further(me, mark{j.position(at), true, at, -1, -1})
+	return further(me, mark{position, true, at, -1, -1})
 }
 
 func (j *oscJudgement) read(s *sight, me mark) mark {

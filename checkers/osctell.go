@@ -24,6 +24,12 @@ func (j *oscJudgement) behind(at int, key string, m mark, position uint64) Evide
 		fmt.Sprintf("%s was answered at position %d, although %s", j.who(at), position, words))
 }
 
+// behindItself tells of a write that a server acknowledged that had not come as far.
+func (j *oscJudgement) behindItself(s *sight, position uint64) Evidence {
+	return j.tell(s.reg.key, []role{{s.op.at, "acknowledged early"}}, nil,
+		fmt.Sprintf("%s %s at position %d, but that has version %d", j.who(s.op.at), s.did(), position, s.version))
+}
+
 // misplaced tells of a read that is not of the state at the position of its server.
 func (j *oscJudgement) misplaced(s *sight, position uint64, over *claim) Evidence {
 	at, wrote := s.op.at, -1

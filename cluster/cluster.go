@@ -145,6 +145,10 @@ type (
 		// Choices tells in words by what means powers are exercised where there is more than one.
 		Choices() []string
 	}
+	// Observed tells which nodes have no vote: they follow what the others decide.
+	Observed interface {
+		Observers() []string
+	}
 	// Sizer tells with how many members the cluster began. Those who change the membership mend it back to this size.
 	Sizer interface {
 		Size() int

@@ -42,8 +42,10 @@ type Node struct {
 	Client  string // address to listen on for clients, host:port
 	Peers   []Peer // where to reach the others
 	Joining bool   // it joins a running cluster
-	Cluster string // name that no other cluster has: nodes of different ones do not talk to each other, whosever port they find
-	Seed    uint64
+	// Observer: it is one of the first configuration's observers. Otherwise, if it does not join, one of its voters.
+	Observer bool
+	Cluster  string // name that no other cluster has: nodes of different ones do not talk to each other, whosever port they find
+	Seed     uint64
 	Settings
 }
 
@@ -63,4 +65,6 @@ type Settings struct {
 type Peer struct {
 	ID      int
 	Address string
+	// Observer: it has no vote in the first configuration.
+	Observer bool
 }

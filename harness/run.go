@@ -98,8 +98,10 @@ func Run(ctx context.Context, s Setup) error {
 	r.Cluster.Go(r.watch)
 	r.settle()
 	r.stood = nemesis.Stands(r.last, r.Cluster, r.Plan.Weather.Drift)
-	r.storm(loops)
-	broken := r.quorum() // which is no reason to leave the cluster as it is, or to keep silent of what the system has done
+	var broken error // which is no reason to leave the cluster as it is, or to keep silent of what the system has done
+	if r.storm(loops) {
+		broken = r.quorum()
+	}
 	r.mend()
 	note := ""
 	if !r.settle() {
@@ -129,8 +131,9 @@ func (r *run) enter(phase, note string) {
 	r.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info, Phase: phase, Note: note})
 }
 
-// storm lets clients and faults loose until the plan's time is up or the run is interrupted.
-func (r *run) storm(loops []func()) {
+// storm lets clients and faults loose until the plan's time is up or the run is interrupted. False: a nemesis, on a machine that is too busy for it, is
+// still at work long after that. The run is inconclusive then, and no quorum can be asked to live.
+func (r *run) storm(loops []func()) (over bool) {
 	r.enter(history.PhaseStorm, "")
 	r.mu.Lock()
 	r.began = r.Cluster.Now()
@@ -145,7 +148,11 @@ func (r *run) storm(loops []func()) {
 	r.mu.Lock()
 	r.calm = true
 	r.mu.Unlock()
-	r.idle(time.Minute + 3*r.Plan.Timeout)
+	const bound = time.Minute
+	if over = r.idle(bound + 3*r.Plan.Timeout); !over {
+		r.unmended("storm", "end the storm", fmt.Sprintf("a nemesis is still at work %v after the end", bound))
+	}
+	return over
 }
 
 // launch starts a loop that the next phase waits for. It returns false where it has been abandoned, and counted out, already.

@@ -80,7 +80,7 @@ func chooseSkew(r *rand.Rand) (s cluster.Skew, what string) {
 func breakClock(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
 	skewer := c.(cluster.Skewer)
 	before := look(ctx, c, c.Nodes())
-	targets, _ := aim(before, r)
+	targets, _ := aim(c, before, r)
 	s, what := chooseSkew(r)
 	if l, led := leaderOf(before); led && r.Float64() < slowLeaders {
 		targets = []string{l.node}

@@ -15,6 +15,7 @@ type fake struct {
 	cluster.Cluster // of which nothing else may be used
 	now             time.Duration
 	size            int
+	observers       int // the last ones of the beginning
 	next            int
 	nodes           []*fakeNode
 	term            uint64
@@ -97,6 +98,10 @@ func (f *fake) Sleep(d time.Duration) { f.now += d }
 func (f *fake) Go(g func())           { g() }
 func (f *fake) Size() int             { return f.size }
 
+func (f *fake) Observers() []string {
+	return minus(nodesOf(f.size), nodesOf(f.size-f.observers))
+}
+
 func (f *fake) Nodes() []string {
 	var names []string
 	for _, n := range f.nodes {
@@ -171,6 +176,8 @@ func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
 	}
 	if n.leads {
 		s.Role = "leader"
+	} else if slices.Contains(f.Observers(), name) {
+		s.Role = "learner"
 	}
 	s.Wall, s.Mono = n.clocks(f.now)
 	s.Process = n.process

@@ -22,6 +22,8 @@ type Target struct {
 	Doc   string
 	Modes []string // of reads; the first is the default
 	Flaws []Flaw   // that can be planted
+	// Observers: its clusters can have nodes without a vote.
+	Observers bool
 	// Checkers are names of judgements, by workload, that its histories are put to besides those of the workload.
 	Checkers map[string][]string
 	// Defaults of what a plan leaves open.
@@ -62,6 +64,16 @@ func Names() (names []string) {
 	return names
 }
 
+// Observed are the names of the targets that can have observers.
+func Observed() (names []string) {
+	for _, t := range Table {
+		if t.Observers {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
+
 // FlawNames are the names of the flaws that can be planted in t.
 func (t Target) FlawNames() (names []string) {
 	for _, f := range t.Flaws {
@@ -94,9 +106,10 @@ func raftTarget() Target {
 
 func zabTarget() Target {
 	t := Target{
-		Name:  "zab",
-		Doc:   "our ZAB behind the ZooKeeper client protocol",
-		Modes: zab.Modes,
+		Name:      "zab",
+		Doc:       "our ZAB behind the ZooKeeper client protocol",
+		Modes:     zab.Modes,
+		Observers: true,
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
@@ -115,9 +128,13 @@ func zabTarget() Target {
 
 // nodeArgs is the command line of one of our own nodes.
 func nodeArgs(n cluster.Node) []string {
-	voters := []string{strconv.Itoa(n.ID)}
-	for _, p := range n.Peers {
-		voters = append(voters, strconv.Itoa(p.ID))
+	var voters, observers []string
+	for _, p := range append([]cluster.Peer{{ID: n.ID, Observer: n.Observer}}, n.Peers...) {
+		if id := strconv.Itoa(p.ID); p.Observer {
+			observers = append(observers, id)
+		} else {
+			voters = append(voters, id)
+		}
 	}
 	args := []string{
 		"node", "--id", strconv.Itoa(n.ID), "--dir", n.Dir, "--peer", n.Peer, "--client", n.Client, "--target", n.Target,
@@ -138,6 +155,9 @@ func nodeArgs(n cluster.Node) []string {
 	}
 	if n.Joining {
 		return append(args, "--join")
+	}
+	if len(observers) > 0 {
+		args = append(args, "--observers", strings.Join(observers, ","))
 	}
 	return append(args, "--voters", strings.Join(voters, ","))
 }

@@ -17,7 +17,7 @@ func (c *Cluster) peersOf(n *Node) []cluster.Peer {
 	var peers []cluster.Peer
 	for _, other := range c.Everybody() {
 		if other != n {
-			peers = append(peers, cluster.Peer{ID: other.ID, Address: c.host.PeerAddress(n, other)})
+			peers = append(peers, cluster.Peer{ID: other.ID, Address: c.host.PeerAddress(n, other), Observer: other.observer})
 		}
 	}
 	return peers
