@@ -153,7 +153,7 @@ func (a *attempt) verdict(err error, said bool) error {
 	case errors.Is(err, zookeeper.ErrNoServer): // it was not sent
 	case said:
 		return fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
-	case a.effect || a.f == history.Read || a.f == history.Scan:
+	case a.effect || a.txn.ReadOnly():
 		return err
 	}
 	return fmt.Errorf("%w: %w: %w", err, cluster.ErrRefused, cluster.ErrNotDone)

@@ -343,7 +343,7 @@ func TestBrokenConnection(t *testing.T) {
 		}
 	}
 	// An operation that began a moment before the connection broke gets behind the look at its state.
-	a := &attempt{session: c.session, f: history.Write}
+	a := &attempt{session: c.session, txn: one(history.Write, "a", 4), f: history.Write}
 	if _, err := a.write(one(history.Write, "a", 4)[0]); !errors.Is(err, cluster.ErrNotDone) || !errors.Is(err, cluster.ErrRefused) {
 		t.Errorf("a write after that, unseen by the client: %v", err)
 	}
