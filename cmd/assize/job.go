@@ -121,7 +121,8 @@ func (j job) record(ctx context.Context, dir string, p harness.Plan, c cluster.C
 
 func setup(p harness.Plan, c cluster.Cluster, nemeses []nemesis.Nemesis, r *history.Recorder) harness.Setup {
 	w, _ := workloads.Find(p.Workload)
-	return harness.Setup{Plan: p, Cluster: c, Workload: w, Nemeses: nemeses, Recorder: r}
+	t, _ := targets.Find(p.Target)
+	return harness.Setup{Plan: p, Cluster: c, Workload: w, Nemeses: nemeses, Synced: slices.Contains(t.Synced, p.Read), Recorder: r}
 }
 
 // conduct runs the harness in the cluster's world.
