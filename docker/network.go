@@ -42,14 +42,14 @@ func (n network) address(id int) (netip.Addr, error) {
 
 // makeNetwork takes a free subnet. Another run may take the same at the same time, so a refusal only means the next one.
 func makeNetwork(ctx context.Context, engine *client.Client, run string, here bool) (network, error) {
-	ctx, cancel := context.WithTimeout(ctx, engineBound)
+	ctx, cancel := whole(ctx)
 	defer cancel()
 	taken, err := takenSubnets(ctx, engine, here)
 	if err != nil {
 		return network{}, err
 	}
 	subnets := 1 << (bits - range20.Bits())
-	var last error
+	last := errors.New("all are taken")
 	for _, k := range rand.Perm(subnets) {
 		subnet := nthSubnet(k)
 		if overlaps(subnet, taken) {
@@ -67,7 +67,7 @@ func makeNetwork(ctx context.Context, engine *client.Client, run string, here bo
 		}
 		last = err
 	}
-	return network{}, fmt.Errorf("make a network: no subnet of %v is free: %w", range20, errors.Join(last))
+	return network{}, fmt.Errorf("make a network: no subnet of %v is free: %w", range20, last)
 }
 
 func nthSubnet(k int) netip.Prefix {

@@ -31,6 +31,7 @@ func nodeCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Value: "raft", Usage: "`system`: " + strings.Join(targets.Names(), ", ")},
 			&cli.StringFlag{Name: "cluster", Usage: "`name` of the cluster; nodes that were told another do not talk to each other"},
 			&cli.StringFlag{Name: "voters", Usage: "first `members`, e.g. 1,2,3"},
+			&cli.StringFlag{Name: "observers", Usage: "first `members` without a vote, e.g. 4,5 (targets with observers)"},
 			&cli.StringFlag{Name: "peers", Usage: "where others are that <dir>/peers.json does not name, e.g. `2=HOST:PORT,3=HOST:PORT`"},
 			&cli.BoolFlag{Name: "join", Usage: "join a running cluster: its members decide who the members are"},
 			&cli.StringFlag{Name: "read", Usage: "what a linearizable read rests on, see list"},
@@ -97,7 +98,11 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	if flaw := c.String("flaw"); flaw != "" && !slices.Contains(target.FlawNames(), flaw) {
 		return daemon.Config{}, usage("%s has no flaw %q; it has %s", target.Name, flaw, strings.Join(target.FlawNames(), ", "))
 	}
-	voters, err := parseVoters(c.String("voters"))
+	voters, err := parseIDs(c, "voters")
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	observers, err := parseIDs(c, "observers")
 	if err != nil {
 		return daemon.Config{}, err
 	}
@@ -112,10 +117,16 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	switch id := c.Int("id"); {
 	case id < 1:
 		return daemon.Config{}, usage("--id %d: ids begin with 1", id)
-	case c.Bool("join") && voters != nil:
-		return daemon.Config{}, usage("a node that joins learns who votes: --join excludes --voters")
-	case !c.Bool("join") && !slices.Contains(voters, id):
-		return daemon.Config{}, usage("--voters %q do not contain --id %d; a node that is to join needs --join", c.String("voters"), id)
+	case c.Bool("join") && (voters != nil || observers != nil):
+		return daemon.Config{}, usage("a node that joins learns who votes: --join excludes --voters and --observers")
+	case observers != nil && !target.Observers:
+		return daemon.Config{}, usage("%s has no observers; those that have are %s", target.Name, strings.Join(targets.Observed(), ", "))
+	case slices.ContainsFunc(observers, func(o int) bool { return slices.Contains(voters, o) }):
+		return daemon.Config{}, usage("--voters %q and --observers %q have members in common", c.String("voters"), c.String("observers"))
+	case !c.Bool("join") && len(voters) == 0:
+		return daemon.Config{}, usage("--voters are missing: nobody votes; a node that is to join needs --join")
+	case !c.Bool("join") && !slices.Contains(voters, id) && !slices.Contains(observers, id):
+		return daemon.Config{}, usage("neither --voters %q nor --observers %q contain --id %d; a node that is to join needs --join", c.String("voters"), c.String("observers"), id)
 	}
 	options := target.Defaults
 	options.Tick, options.Super = defaultTick, super
@@ -132,7 +143,7 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 				Record: c.Bool("record"),
 			},
 		},
-		Voters: voters, New: target.New, Options: options, Log: c.App.ErrWriter, Front: target.Front,
+		Voters: voters, Observers: observers, New: target.New, Options: options, Log: c.App.ErrWriter, Front: target.Front,
 	}, nil
 }
 
@@ -150,20 +161,21 @@ func parseSuper(s string) (string, error) {
 	return s, nil
 }
 
-// parseVoters reads 1,2,3.
-func parseVoters(s string) (voters []int, err error) {
+// parseIDs reads the flag of that name, such as 1,2,3.
+func parseIDs(c *cli.Context, name string) (ids []int, err error) {
+	s := c.String(name)
 	if s == "" {
 		return nil, nil
 	}
 	for _, part := range strings.Split(s, ",") {
 		id, err := strconv.Atoi(part)
-		if err != nil || id < 1 || slices.Contains(voters, id) {
-			return nil, usage("--voters %q: want different ids such as 1,2,3", s)
+		if err != nil || id < 1 || slices.Contains(ids, id) {
+			return nil, usage("--%s %q: want different ids such as 1,2,3", name, s)
 		}
-		voters = append(voters, id)
+		ids = append(ids, id)
 	}
-	slices.Sort(voters)
-	return voters, nil
+	slices.Sort(ids)
+	return ids, nil
 }
 
 // parsePeers reads 2=HOST:PORT,3=HOST:PORT.

@@ -162,7 +162,7 @@ func (p *peer) onAckLeader(l *learner, i *item) {
 	l.phase = enrolled
 	if l.seat >= 0 {
 		s := &p.seats[l.seat]
-		s.enrolled, s.heard = true, p.ticks
+		s.enrolled = true
 		if i.zxid <= p.log.last() {
 			s.acked = max(s.acked, i.zxid)
 		}
@@ -181,9 +181,6 @@ func (p *peer) establish() {
 		return
 	}
 	p.stage = established
-	for i := range p.seats {
-		p.seats[i].heard = p.ticks
-	}
 	p.commit(p.log.last())
 	p.spread = p.committed
 	for _, l := range p.learners {
