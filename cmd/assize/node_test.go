@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +20,7 @@ import (
 	zookeeper "github.com/go-zookeeper/zk"
 
 	"assize/daemon/etcd"
+	"assize/daemon/zk"
 )
 
 func TestNodeCommandLine(t *testing.T) {
@@ -40,6 +44,7 @@ func TestNodeCommandLine(t *testing.T) {
 		{"--voters 1 --super super:test", "want USER:HASH"},
 		{"--voters 1 --id 0", "ids begin with 1"},
 		{"--voters 1 --heartbeat soon", "heartbeat"},
+		{"--zoo-cfg zoo.cfg", "--zoo-cfg excludes --id"},
 	} {
 		status, _, stderr := call(t, append(good, strings.Fields(c.args)...)...)
 		if status != exitUsage || !strings.Contains(stderr, c.want) {
@@ -58,12 +63,16 @@ type lone struct {
 
 func startLone(t *testing.T, dir string, args ...string) *lone {
 	t.Helper()
+	return startNode(t, append([]string{"--id", "1", "--dir", dir, "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0", "--voters", "1"}, args...)...)
+}
+
+func startNode(t *testing.T, args ...string) *lone {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"node", "--id", "1", "--dir", dir, "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0", "--voters", "1"}, args...)
-	n := &lone{cmd: exec.Command(self, args...), ready: map[string]string{}}
+	n := &lone{cmd: exec.Command(self, append([]string{"node"}, args...)...), ready: map[string]string{}}
 	stdin, err := n.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +173,66 @@ func TestRubbishOnANodesPorts(t *testing.T) {
 type silence struct{}
 
 func (silence) Printf(string, ...any) {}
+
+// TestNodeByZooCfg: three servers as ZooKeeper's own files describe them are one ensemble, whose sessions count in its ticks.
+func TestNodeByZooCfg(t *testing.T) {
+	if status, _, stderr := call(t, "node", "--zoo-cfg", filepath.Join(t.TempDir(), "zoo.cfg")); status != exitUsage || !strings.Contains(stderr, "no such file") {
+		t.Errorf("without the file: exit %d, %q", status, stderr)
+	}
+	var clients, members []string
+	for id := 1; id <= 3; id++ {
+		clients = append(clients, freePort(t))
+		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888", id, freePort(t)))
+	}
+	for i, client := range clients {
+		dir := t.TempDir()
+		lines := append([]string{"tickTime=700", "syncLimit=5", "dataDir=" + filepath.Join(dir, "data"), "clientPortAddress=127.0.0.1", "clientPort=" + client}, members...)
+		name := filepath.Join(dir, "zoo.cfg")
+		err := errors.Join(
+			os.Mkdir(filepath.Join(dir, "data"), 0o755), os.WriteFile(filepath.Join(dir, "data", "myid"), []byte(strconv.Itoa(i+1)), 0o644),
+			os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := startNode(t, "--zoo-cfg", name)
+		if got, want := n.ready["client"], "127.0.0.1:"+client; got != want {
+			t.Errorf("clients are served at %s, want %s", got, want)
+		}
+	}
+	leaders := 0
+	for i, client := range clients {
+		var conf string
+		eventually(t, "server "+strconv.Itoa(i+1)+" serves", func() (serves bool) {
+			conf, _ = zk.Ask(t.Context(), "127.0.0.1:"+client, "conf")
+			return strings.Contains(conf, "tickTime")
+		})
+		for _, want := range []string{"tickTime=700\n", "minSessionTimeout=1400\n", "serverId=" + strconv.Itoa(i+1) + "\n"} {
+			if !strings.Contains(conf, want) {
+				t.Errorf("conf of server %d lacks %q:\n%s", i+1, want, conf)
+			}
+		}
+		if s, err := zk.Ask(t.Context(), "127.0.0.1:"+client, "mntr"); err != nil || !strings.Contains(s, "\nzk_quorum_size\t3\n") {
+			t.Errorf("mntr of server %d: %v\n%s", i+1, err, s)
+		} else if strings.Contains(s, "\nzk_server_state\tleader\n") {
+			leaders++
+		}
+	}
+	if leaders != 1 {
+		t.Errorf("%d leaders", leaders)
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
 
 // TestSuperuser: what an ACL keeps from all others is open to whoever knows the password whose digest the node was given.
 func TestSuperuser(t *testing.T) {
