@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -174,45 +175,57 @@ type silence struct{}
 
 func (silence) Printf(string, ...any) {}
 
-// TestNodeByZooCfg: three servers as ZooKeeper's own files describe them are one ensemble, whose sessions count in its ticks.
-func TestNodeByZooCfg(t *testing.T) {
-	if status, _, stderr := call(t, "node", "--zoo-cfg", filepath.Join(t.TempDir(), "zoo.cfg")); status != exitUsage || !strings.Contains(stderr, "no such file") {
-		t.Errorf("without the file: exit %d, %q", status, stderr)
-	}
-	var clients, members []string
+// ensemble starts three servers as ZooKeeper's own files describe them, and gives their clients' addresses when all serve.
+func ensemble(t *testing.T, more ...string) (clients []string) {
+	t.Helper()
+	ports := freePorts(t, 6)
+	var members []string
 	for id := 1; id <= 3; id++ {
-		clients = append(clients, freePort(t))
-		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888", id, freePort(t)))
+		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888", id, ports[id+2]))
 	}
-	for i, client := range clients {
+	for i, port := range ports[:3] {
 		dir := t.TempDir()
-		lines := append([]string{"tickTime=700", "syncLimit=5", "dataDir=" + filepath.Join(dir, "data"), "clientPortAddress=127.0.0.1", "clientPort=" + client}, members...)
-		name := filepath.Join(dir, "zoo.cfg")
+		data, name := filepath.Join(dir, "data"), filepath.Join(dir, "zoo.cfg")
+		lines := slices.Concat([]string{"dataDir=" + data, "clientPortAddress=127.0.0.1", "clientPort=" + port}, members, more)
 		err := errors.Join(
-			os.Mkdir(filepath.Join(dir, "data"), 0o755), os.WriteFile(filepath.Join(dir, "data", "myid"), []byte(strconv.Itoa(i+1)), 0o644),
+			os.Mkdir(data, 0o755), os.WriteFile(filepath.Join(data, "myid"), []byte(strconv.Itoa(i+1)), 0o644),
 			os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644),
 		)
 		if err != nil {
 			t.Fatal(err)
 		}
 		n := startNode(t, "--zoo-cfg", name)
-		if got, want := n.ready["client"], "127.0.0.1:"+client; got != want {
+		clients = append(clients, n.ready["client"])
+		if got, want := clients[i], "127.0.0.1:"+port; got != want {
 			t.Errorf("clients are served at %s, want %s", got, want)
 		}
 	}
-	leaders := 0
-	for i, client := range clients {
-		var conf string
-		eventually(t, "server "+strconv.Itoa(i+1)+" serves", func() (serves bool) {
-			conf, _ = zk.Ask(t.Context(), "127.0.0.1:"+client, "conf")
-			return strings.Contains(conf, "tickTime")
+	for _, c := range clients {
+		eventually(t, c+" serves", func() bool {
+			s, _ := zk.Ask(t.Context(), c, "srvr")
+			return strings.Contains(s, "Mode: ")
 		})
+	}
+	return clients
+}
+
+// TestNodeByZooCfg: three such servers are one ensemble, whose sessions count in its ticks.
+func TestNodeByZooCfg(t *testing.T) {
+	if status, _, stderr := call(t, "node", "--zoo-cfg", filepath.Join(t.TempDir(), "zoo.cfg")); status != exitUsage || !strings.Contains(stderr, "no such file") {
+		t.Errorf("without the file: exit %d, %q", status, stderr)
+	}
+	leaders := 0
+	for i, client := range ensemble(t, "tickTime=700", "syncLimit=5") {
+		conf, err := zk.Ask(t.Context(), client, "conf")
+		if err != nil {
+			t.Error(err)
+		}
 		for _, want := range []string{"tickTime=700\n", "minSessionTimeout=1400\n", "serverId=" + strconv.Itoa(i+1) + "\n"} {
 			if !strings.Contains(conf, want) {
 				t.Errorf("conf of server %d lacks %q:\n%s", i+1, want, conf)
 			}
 		}
-		if s, err := zk.Ask(t.Context(), "127.0.0.1:"+client, "mntr"); err != nil || !strings.Contains(s, "\nzk_quorum_size\t3\n") {
+		if s, err := zk.Ask(t.Context(), client, "mntr"); err != nil || !strings.Contains(s, "\nzk_quorum_size\t3\n") {
 			t.Errorf("mntr of server %d: %v\n%s", i+1, err, s)
 		} else if strings.Contains(s, "\nzk_server_state\tleader\n") {
 			leaders++
@@ -223,15 +236,18 @@ func TestNodeByZooCfg(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) string {
+func freePorts(t *testing.T, n int) (ports []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return ports
 }
 
 // TestSuperuser: what an ACL keeps from all others is open to whoever knows the password whose digest the node was given.
