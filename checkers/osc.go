@@ -19,26 +19,6 @@ var osc = Checker{
 	Check: checkOSC,
 }
 
-// mark is how far a session, or all that is ordered in real time, has come in the server's order of writes, and by what.
-type mark struct {
-	version  uint64
-	position bool // it is not the version of an answer but the position of its server
-	shown    int  // the answer that shows it, in trial.calls; -1: none
-	// via is the sync by which the session that got this answer, a read, made it count for others; -1: none.
-	via int
-	// sync is the sync by which the mark came from others to this session; -1: it is the session's own.
-	sync int
-}
-
-var nowhere = mark{shown: -1, via: -1, sync: -1}
-
-func further(a, b mark) mark {
-	if b.version > a.version {
-		return b
-	}
-	return a
-}
-
 // oscJudgement goes through the history twice: by the versions of what was answered, and then by the positions of the servers as well. What is
 // found only then is a violation of its own.
 type oscJudgement struct {
@@ -73,10 +53,17 @@ func checkOSC(h []history.Op, _ Limits) (Result, error) {
 		j.sweep()
 		j.figures["by_position"] = float64(j.broken)
 	}
-	j.staleness()
-	note := fmt.Sprintf("%.0f of %.0f reads were stale, none older than what its session had seen or its sync demanded; %s",
-		j.figures["stale_reads"], j.figures["reads"], plural(int(j.figures["syncs"]), "sync"))
+	note := fmt.Sprintf("none of %.0f reads is older than what its session had seen or its sync demanded; %s", j.figures["reads"],
+		plural(int(j.figures["syncs"]), "sync"))
 	return j.result(len(j.marks), note), nil
+}
+
+// accuse says so where it is by the positions.
+func (j *oscJudgement) accuse(e Evidence) {
+	if j.byPosition {
+		e.Why = append(e.Why, "the values by themselves are in order: it is by the positions that the servers said they were at that they are not")
+	}
+	j.sessionJudgement.accuse(e)
 }
 
 // sweep goes through the events: what is asked for is judged by what was over then.
@@ -167,7 +154,7 @@ func (j *oscJudgement) position(at int) uint64 {
 
 func (j *oscJudgement) write(s *sight, me mark) mark {
 	at := s.op.at
-	owner := j.owner[s.version]
+	owner, position := j.owner[s.version], j.position(at)
 	switch {
 	case s.version <= me.version:
 		j.accuse(j.tooEarly(s, me))
@@ -175,10 +162,10 @@ func (j *oscJudgement) write(s *sight, me mark) mark {
 		j.accuse(j.tooEarly(s, j.ordered))
 	case owner != nil && !s.unknown:
 		j.accuse(j.twoOwners(owner, s))
-	case s.op.do == swaps && !s.unknown:
-		if before := j.before(*s); before != nil {
-			j.accuse(j.foundOther(*s, before))
-		}
+	case s.op.do == swaps && !s.unknown && j.before(*s) != nil:
+		j.accuse(j.foundOther(*s, j.before(*s)))
+	case position != 0 && position < s.version:
+		j.accuse(j.behindItself(s, position))
 	}
 	if s.unknown {
 		return me // a write without an answer, so the last word of its session
@@ -187,7 +174,7 @@ func (j *oscJudgement) write(s *sight, me mark) mark {
 	own := mark{s.version, false, at, -1, -1}
 	j.done[at] = own
 	me = further(me, own)
-	return further(me, mark{j.position(at), true, at, -1, -1})
+	return further(me, mark{position, true, at, -1, -1})
 }
 
 func (j *oscJudgement) read(s *sight, me mark) mark {

@@ -55,7 +55,7 @@ func oscSteps(calls []tcall, byPosition bool) (sessions [][]oscStep, writes []ui
 			s.position = 0
 		}
 		sessions[p] = append(sessions[p], s)
-		if s.version != 0 && byPosition && c.kind == history.OK && c.position > s.version {
+		if s.version != 0 && byPosition && c.kind == history.OK && c.position != 0 {
 			sessions[p] = append(sessions[p], oscStep{f: look, position: c.position})
 		}
 	}
@@ -233,6 +233,9 @@ func randomSessions(r *rand.Rand, most int) []tcall {
 		}
 		if r.IntN(3) == 0 {
 			c.position = c.version + uint64(r.IntN(4)*r.IntN(2))
+			if r.IntN(4) == 0 {
+				c.position = uint64(r.IntN(2*n + 1))
+			}
 		}
 	}
 	for i := range calls {

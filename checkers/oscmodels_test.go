@@ -214,7 +214,7 @@ var oscMutations = []mutation{
 	{"server gone back", func(r *rand.Rand, calls []tcall) ([]tcall, bool) {
 		for _, i := range r.Perm(len(calls)) {
 			for _, o := range calls {
-				if c := calls[i]; c.kind == history.OK && len(c.in) == 0 && c.process == o.process && o.kind == history.OK && o.ret < c.call && o.position > 1 {
+				if c := calls[i]; c.kind == history.OK && c.process == o.process && o.kind == history.OK && o.ret < c.call && o.position > 1 {
 					calls[i].position = o.position - 1
 					return calls, true
 				}

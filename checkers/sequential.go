@@ -13,7 +13,7 @@ var sequential = Checker{
 	Question: "does some order that keeps each session's own order, though not real time, explain every answer?",
 	Doc: "registers, all keys together, one session a process, in the server's own order of writes (the versions in the answers; without them " +
 		"unknown): each session goes forward through that order and reads, at each step, what was there. Greedy and exact, O(n log n). Session " +
-		"guarantees (Terry and others 1994) and the staleness of reads are counted on the way",
+		"guarantees (Terry and others 1994) are counted on the way",
 	Check: checkSequential,
 }
 
@@ -30,6 +30,7 @@ type sight struct {
 type sessionJudgement struct {
 	trial
 	versions [][]uint64 // of each register: the version of each value; 0: unknown
+	origins  [][]int    // of each register and value: the last one before it along the swaps whose version is known, itself first; -1: none is
 	order    [][]claim  // of each register: its writes by version
 	sights   []sight    // of all sessions, in the order of their calls
 	broken   int
@@ -47,8 +48,7 @@ func checkSequential(h []history.Op, _ Limits) (Result, error) {
 	}
 	count := j.sessions()
 	j.guarantees()
-	j.staleness()
-	return j.result(count, fmt.Sprintf("%d of %.0f reads were stale", int(j.figures["stale_reads"]), j.figures["reads"])), nil
+	return j.result(count, ""), nil
 }
 
 // newSessionJudgement finds for each answer its place in the server's order. Where it cannot it says why: unless something has been found by
@@ -125,20 +125,21 @@ func (j *sessionJudgement) place(r *register) (missing *regOp) {
 		}
 	}
 	slices.SortFunc(order, func(a, b claim) int { return cmp.Compare(a.version, b.version) })
+	later := firstKnown(r.swapped(), version)
 	for _, o := range r.ops {
 		s := sight{op: o, reg: r, key: len(j.order), process: j.h[o.call].Process}
 		if v := o.shows(); v != absent {
 			if s.version = version[v]; s.version == 0 {
 				// It took effect, but only a swap saw it, and nothing says at which version: some time before that swap.
-				if s.version = r.swappedAt(v, version); s.version == 0 {
+				if later[v] < 0 {
 					continue
 				}
-				s.unknown = true
+				s.version, s.unknown = version[later[v]], true
 			}
 		}
 		j.sights = append(j.sights, s)
 	}
-	j.versions, j.order = append(j.versions, version), append(j.order, order)
+	j.versions, j.order, j.origins = append(j.versions, version), append(j.order, order), append(j.origins, firstKnown(r.found(), version))
 	return missing
 }
 
@@ -165,18 +166,51 @@ func (j *sessionJudgement) twice(r *register) {
 	}
 }
 
-// swappedAt is the version of the first swap with a known one that, directly or through others, found a value; 0: nothing says.
-func (r *register) swappedAt(v int, version []uint64) uint64 {
-	for range r.ops {
-		i := slices.IndexFunc(r.ops, func(o regOp) bool { return o.do == swaps && o.old == v })
-		if i < 0 {
-			return 0
-		}
-		if v = r.ops[i].new; version[v] != 0 {
-			return version[v]
+// swapped gives for each value the one that the first swap which found it put into its place; -1: none did.
+func (r *register) swapped() []int {
+	next := slices.Repeat([]int{-1}, len(r.values))
+	for _, o := range r.ops {
+		if o.do == swaps && next[o.old] < 0 {
+			next[o.old] = o.new
 		}
 	}
-	return 0
+	return next
+}
+
+// found gives for each value the one that was there before it, if that was swapped for it; -1.
+func (r *register) found() []int {
+	next := slices.Repeat([]int{-1}, len(r.values))
+	for v, w := range r.writer {
+		if w >= 0 && r.ops[w].do == swaps {
+			next[v] = r.ops[w].old
+		}
+	}
+	return next
+}
+
+// firstKnown gives for each value the first along next, itself first, whose version is known; -1: none is.
+func firstKnown(next []int, version []uint64) []int {
+	first, seen := slices.Repeat([]int{-1}, len(next)), make([]bool, len(next))
+	for v, z := range version {
+		if z != 0 {
+			first[v] = v
+		}
+	}
+	var path []int
+	for v := range next {
+		path = path[:0]
+		at := v
+		for ; at >= 0 && first[at] < 0 && !seen[at]; at = next[at] {
+			seen[at] = true
+			path = append(path, at)
+		}
+		if at >= 0 {
+			for _, p := range path {
+				first[p] = first[at]
+			}
+		}
+	}
+	return first
 }
 
 // next is the first write of the key behind a version.
@@ -192,13 +226,9 @@ func (j *sessionJudgement) next(key int, version uint64) *claim {
 // before is the write that stands right before a swap where another should; nil: none does. Where nothing says at which version the value was
 // that the swap found, and it was swapped in itself, then what that swap found stands there.
 func (j *sessionJudgement) before(s sight) *claim {
-	found := s.op.old
-	for steps := 0; j.versions[s.key][found] == 0; steps++ {
-		w := s.reg.writer[found]
-		if w < 0 || s.reg.ops[w].do != swaps || steps > len(s.reg.ops) {
-			return nil
-		}
-		found = s.reg.ops[w].old
+	found := j.origins[s.key][s.op.old]
+	if found < 0 {
+		return nil
 	}
 	order := j.order[s.key]
 	at, _ := slices.BinarySearchFunc(order, s.version, func(c claim, v uint64) int { return cmp.Compare(c.version, v) })
@@ -208,39 +238,31 @@ func (j *sessionJudgement) before(s sight) *claim {
 	return &order[max(0, at-1)]
 }
 
-// session is how far a process has come in the server's order.
-type session struct {
-	at  uint64
-	how sight // the answer that brought it there
-}
-
 // sessions moves each session through the order of writes, no further than it must, and tells how many there were.
 func (j *sessionJudgement) sessions() int {
-	place := map[int]int{}
-	var all []session
-	for _, s := range j.sights {
-		p, seen := place[s.process]
-		if !seen {
-			p = len(all)
-			place[s.process] = p
-			all = append(all, session{})
+	marks := map[int]mark{}
+	for i := range j.sights {
+		s := &j.sights[i]
+		me, met := marks[s.process]
+		if !met {
+			me = nowhere
 		}
-		me := &all[p]
 		if s.op.do != reads {
-			if s.version <= me.at {
-				j.accuse(j.tooOld(s, *me, nil))
+			if s.version <= me.version {
+				j.accuse(j.tooEarly(s, me))
 			}
-			if before := j.before(s); before != nil && s.op.do == swaps && !s.unknown {
-				j.accuse(j.foundOther(s, before))
+			if before := j.before(*s); before != nil && s.op.do == swaps && !s.unknown {
+				j.accuse(j.foundOther(*s, before))
 			}
-		} else if over := j.next(s.key, s.version); over != nil && over.version <= me.at {
-			j.accuse(j.tooOld(s, *me, over))
+		} else if over := j.next(s.key, s.version); over != nil && over.version <= me.version {
+			j.accuse(j.tooStale(s, me, over))
 		}
-		if s.version > me.at && !s.unknown {
-			*me = session{s.version, s}
+		if !s.unknown {
+			me = further(me, mark{s.version, false, s.op.at, -1, -1})
 		}
+		marks[s.process] = me
 	}
-	return len(all)
+	return len(marks)
 }
 
 // foundOther tells of a swap that found what was not there.
@@ -251,52 +273,5 @@ func (j *sessionJudgement) foundOther(s sight, before *claim) Evidence {
 	e.Edges = []Edge{{0, 1, "version"}}
 	e.Why = []string{fmt.Sprintf("the swap of %s of %s has version %d at %s, but %d was next to it there, at version %d", s.reg.name(s.op.old), s.reg.key,
 		s.version, j.node(j.calls[s.op.at]), before.value, before.version)}
-	return e
-}
-
-// tooOld tells of an answer that is older than what its session had seen before.
-func (j *sessionJudgement) tooOld(s sight, me session, over *claim) Evidence {
-	m, _ := j.answer(j.calls[s.op.at])
-	seen := fmt.Sprintf("p%d had been answered at version %d by %s", s.process, me.at, j.provenance(j.calls[me.how.op.at]))
-	e := Evidence{Key: s.reg.key}
-	if over == nil {
-		e.Items = []Item{item(j.calls[me.how.op.at], fmt.Sprintf("saw version %d", me.at)), item(j.calls[s.op.at], fmt.Sprintf("version %d", s.version))}
-		e.Edges = []Edge{{0, 1, "session"}}
-		if s.unknown {
-			e.Items[1].Role = fmt.Sprintf("before version %d", s.version)
-			e.Why = []string{fmt.Sprintf("%s, and its later %s of %s was found by a swap at version %d", seen, m.F, s.reg.key, s.version)}
-			return e
-		}
-		e.Why = []string{fmt.Sprintf("%s, and its later %s of %s has version %d", seen, m.F, s.reg.key, s.version)}
-		return e
-	}
-	type part struct {
-		at   int
-		role string
-	}
-	parts := []part{{over.at, "overwrote"}, {me.how.op.at, fmt.Sprintf("saw version %d", me.at)}, {s.op.at, "returned old"}}
-	if over.at == me.how.op.at {
-		parts = []part{{over.at, "overwrote"}, {s.op.at, "returned old"}}
-	}
-	if w := s.reg.writer[s.op.old]; w >= 0 && s.reg.ops[w].at != me.how.op.at {
-		parts = append([]part{{s.reg.ops[w].at, "wrote"}}, parts...)
-	}
-	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.at, b.at) })
-	where := map[int]int{}
-	for i, p := range parts {
-		e.Items = append(e.Items, item(j.calls[p.at], p.role))
-		where[p.at] = i
-	}
-	e.Edges = []Edge{{where[me.how.op.at], where[s.op.at], "session"}}
-	if over.at != me.how.op.at {
-		e.Edges = append(e.Edges, Edge{where[over.at], where[me.how.op.at], "version"})
-	}
-	if w := s.reg.writer[s.op.old]; w >= 0 {
-		e.Edges = append(e.Edges, Edge{where[s.reg.ops[w].at], where[over.at], "version"}, Edge{where[s.reg.ops[w].at], where[s.op.at], "reads from"})
-	}
-	e.Why = []string{
-		fmt.Sprintf("%s, and was then answered by %s with %s of %s, which version %d had overwritten", seen, j.provenance(j.calls[s.op.at]), s.reg.name(s.op.old),
-			s.reg.key, over.version),
-	}
 	return e
 }

@@ -1,10 +1,7 @@
 package checkers
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
-	"time"
 
 	"assize/history"
 )
@@ -15,8 +12,7 @@ var sessions = Checker{
 	Doc: "the four session guarantees (Terry and others 1994) by the versions in the answers; without them unknown. Read your writes and monotonic " +
 		"reads of each key by itself, monotonic writes and writes that follow reads in the one order of all writes. They demand less than sequential " +
 		"consistency does. A session is a process: what promises nothing to clients that go from server to server is not to be judged by this. " +
-		"How stale reads were is measured: how many newer versions had been acknowledged when a read was asked for, and since when. O(n log n) but " +
-		"for the staleness, which grows with the square of a key's history",
+		"O(n log n)",
 	Check: checkSessions,
 }
 
@@ -31,13 +27,11 @@ func checkSessions(h []history.Op, _ Limits) (Result, error) {
 	for _, b := range j.guarantees() {
 		j.accuse(j.tellBreach(b))
 	}
-	j.staleness()
 	count := map[int]bool{}
 	for _, s := range j.sights {
 		count[s.process] = true
 	}
-	note := fmt.Sprintf("none of the four guarantees was broken; %.0f of %.0f reads were stale", j.figures["stale_reads"], j.figures["reads"])
-	return j.result(len(count), note), nil
+	return j.result(len(count), "none of the four guarantees was broken"), nil
 }
 
 // guarantee is one of the four, as its figure is called, with what the session had done before.
@@ -134,51 +128,5 @@ func (s sight) did() string {
 		return fmt.Sprintf("wrote %s to %s", s.reg.name(o.new), s.reg.key)
 	default:
 		return fmt.Sprintf("swapped %s of %s for %s", s.reg.name(o.old), s.reg.key, s.reg.name(o.new))
-	}
-}
-
-// staleness counts the reads that returned a value although a newer one had been acknowledged before they were asked for: by how many versions
-// they were behind, and since when.
-func (j *sessionJudgement) staleness() {
-	var behind []int
-	var since []time.Duration
-	acknowledged := make([][]claim, len(j.order)) // of each key, in the order of the acknowledgements
-	for k, order := range j.order {
-		for _, c := range order {
-			if c.ret != never {
-				acknowledged[k] = append(acknowledged[k], c)
-			}
-		}
-		slices.SortFunc(acknowledged[k], func(a, b claim) int { return cmp.Compare(a.ret, b.ret) })
-	}
-	for _, s := range j.sights {
-		if s.op.do != reads {
-			continue
-		}
-		newer, first := 0, -1
-		for _, c := range acknowledged[s.key] {
-			if c.ret > s.op.call {
-				break
-			}
-			if c.version > s.version {
-				if newer++; first < 0 {
-					first = c.ret
-				}
-			}
-		}
-		if newer > 0 {
-			behind = append(behind, newer)
-			since = append(since, j.between(first, s.op.call))
-		}
-	}
-	j.figures["stale_reads"] = float64(len(behind))
-	if len(behind) == 0 {
-		return
-	}
-	slices.Sort(behind)
-	slices.Sort(since)
-	for _, p := range []int{50, 99, 100} {
-		j.figures[fmt.Sprintf("stale_versions_p%d", p)] = float64(behind[max(0, (len(behind)*p+99)/100-1)])
-		j.figures[fmt.Sprintf("stale_p%d_s", p)] = percentile(since, p).Seconds()
 	}
 }

@@ -86,7 +86,7 @@ func TestSessionsAgainstForce(t *testing.T) {
 				count[g.figure]++
 			}
 		}
-		if got.Verdict != verdictOf(sum == 0) && sum > 0 {
+		if got.Verdict != verdictOf(sum == 0) {
 			t.Fatalf("got %s (%s), want %s\n%s", got.Verdict, got.Note, verdictOf(sum == 0), describe(calls))
 		}
 		if got.Verdict == Valid {
@@ -122,7 +122,7 @@ func TestGuaranteesTell(t *testing.T) {
 			"p3 on n1 wrote 7 to k8 at version 8, although the same session had already read version 9 of k7 at n2"},
 		// A read of another key may be older.
 		{[]tcall{a, b, write(2, "k8", 7, 20, 10), read(3, "k8", 7, 30, 10), read(3, "k7", 5, 40, 3)},
-			"none of the four guarantees was broken; 1 of 2 reads were stale"},
+			"none of the four guarantees was broken"},
 	} {
 		if got := check(t, sessions, build(c.calls)); got.Note != c.want {
 			t.Errorf("got  %s\nwant %s", got.Note, c.want)

@@ -2,6 +2,14 @@ package cluster
 
 import "errors"
 
+// Observers are the nodes of c that have no vote.
+func Observers(c Cluster) []string {
+	if o, is := c.(Observed); is {
+		return o.Observers()
+	}
+	return nil
+}
+
 // Lack tells why c does not have a power, nil where it has it: what its type lacks, or what its machine does.
 func Lack(c Cluster, power Power) error {
 	able, words := false, ""

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -22,6 +23,17 @@ type System struct {
 	Leave func(ctx context.Context, address string, id int) error
 }
 
+// Lack tells what the system cannot do itself, whoever runs it.
+func (s System) Lack(power Power) error {
+	switch {
+	case power == Transfers && s.Transfer == nil:
+		return fmt.Errorf("%s does not hand over leadership", s.Name)
+	case power == Membership && (s.Join == nil || s.Leave == nil):
+		return fmt.Errorf("%s does not change its members", s.Name)
+	}
+	return nil
+}
+
 // Node is what a back-end decides of one node before it starts it.
 type Node struct {
 	ID      int    // n<ID>
@@ -30,8 +42,10 @@ type Node struct {
 	Client  string // address to listen on for clients, host:port
 	Peers   []Peer // where to reach the others
 	Joining bool   // it joins a running cluster
-	Cluster string // name that no other cluster has: nodes of different ones do not talk to each other, whosever port they find
-	Seed    uint64
+	// Observer: it is one of the first configuration's observers. Otherwise, if it does not join, one of its voters.
+	Observer bool
+	Cluster  string // name that no other cluster has: nodes of different ones do not talk to each other, whosever port they find
+	Seed     uint64
 	Settings
 }
 
@@ -51,4 +65,6 @@ type Settings struct {
 type Peer struct {
 	ID      int
 	Address string
+	// Observer: it has no vote in the first configuration.
+	Observer bool
 }

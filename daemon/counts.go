@@ -9,7 +9,7 @@ type counts struct {
 	sent, received, sentBytes atomic.Uint64 // messages, bytes
 	dropped, rejected         atomic.Uint64 // messages; connections
 	requests, refused         atomic.Uint64 // of clients
-	pushed, slow              atomic.Uint64 // replies to open connections; those of them that ended because the client did not read
+	pushed                    atomic.Uint64 // replies to open connections
 }
 
 func (c *counts) values() map[string]uint64 {
@@ -19,6 +19,6 @@ func (c *counts) values() map[string]uint64 {
 		"sent": c.sent.Load(), "received": c.received.Load(), "sent_bytes": c.sentBytes.Load(),
 		"dropped": c.dropped.Load(), "rejected": c.rejected.Load(),
 		"requests": c.requests.Load(), "refused": c.refused.Load(),
-		"pushed": c.pushed.Load(), "slow": c.slow.Load(),
+		"pushed": c.pushed.Load(),
 	}
 }

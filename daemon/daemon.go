@@ -27,12 +27,13 @@ import (
 
 // Config of a daemon.
 type Config struct {
-	Node    cluster.Node
-	Voters  []int // the first configuration; nil on a node that joins
-	New     func(machine.Config) machine.Machine
-	Options machine.Options // those in Node's Settings win over a zero here
-	Clock   Clock           // nil: the process's
-	Log     io.Writer       // one line an event of importance
+	Node      cluster.Node
+	Voters    []int // the first configuration; nil on a node that joins
+	Observers []int
+	New       func(machine.Config) machine.Machine
+	Options   machine.Options // those in Node's Settings win over a zero here
+	Clock     Clock           // nil: the process's
+	Log       io.Writer       // one line an event of importance
 	// Front serves clients until the listener is closed.
 	Front func(net.Listener, Host) error
 	// Outstanding requests at most; what comes beyond is refused. 0: 4,096.
@@ -65,7 +66,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	j := &journal{w: c.Log}
 	j.line("recovered", "id", c.Node.ID, "snapshot", len(found.Snapshot), "records", len(found.Records), "segments", found.Segments, "torn", found.Torn)
-	of := machine.Config{ID: c.Node.ID, Voters: c.Voters, Seed: c.Node.Seed, Snapshot: found.Snapshot, Log: found.Records, Options: c.Options}
+	of := machine.Config{ID: c.Node.ID, Voters: c.Voters, Observers: c.Observers, Seed: c.Node.Seed, Snapshot: found.Snapshot, Log: found.Records, Options: c.Options}
 	var r *recorder
 	if c.Node.Record {
 		if r, err = newRecorder(c.Node.Dir, origin{build: ThisBuild(), target: c.Node.Target, config: of}, j); err != nil {
@@ -140,7 +141,6 @@ func (h *host) serve(ctx context.Context, peers, clients net.Listener) error {
 	h.inbox.close()
 	h.transport.stop()
 	h.work.Wait()
-	h.desk.work.Wait()
 	err := h.failure()
 	if err != nil {
 		h.journal.line("stopped", "id", h.config.Node.ID, "error", err)

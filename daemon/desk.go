@@ -5,22 +5,18 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"sync"
-	"sync/atomic"
 
 	"assize/machine"
 )
 
 // desk takes clients' requests and hands out the answers.
 type desk struct {
-	inbox   *inbox
-	counts  *counts
-	limit   int            // of requests that wait for an answer
-	work    sync.WaitGroup // what tells callers
-	untaken atomic.Int64   // requests of callers
+	inbox  *inbox
+	counts *counts
+	limit  int // of requests that wait for an answer
 
 	mu      sync.Mutex
-	taking  *sync.Cond // a caller has room for another request, or has ended
-	next    uint64     // connection
+	next    uint64 // connection
 	open    map[uint64]*connection
 	callers map[uint64]*caller
 	waiting int
@@ -37,12 +33,10 @@ func newDesk(limit int, b *inbox, n *counts) *desk {
 	var seed [8]byte
 	rand.Read(seed[:]) // never fails
 	// Connections count up from a random number: those of two nodes, or of two lives of one, do not meet.
-	d := &desk{
+	return &desk{
 		inbox: b, counts: n, limit: limit, next: binary.LittleEndian.Uint64(seed[:]),
 		open: map[uint64]*connection{}, callers: map[uint64]*caller{},
 	}
-	d.taking = sync.NewCond(&d.mu)
-	return d
 }
 
 func (h *host) Connect() uint64 { return h.desk.connect() }
@@ -157,9 +151,8 @@ func (d *desk) gone(conn uint64) {
 
 // drop ends a connection. Under mu.
 func (d *desk) drop(conn uint64) bool {
-	if c := d.callers[conn]; c != nil {
-		d.silence(c)
-		d.strike(conn, c)
+	if d.callers[conn] != nil {
+		delete(d.callers, conn)
 		return true
 	}
 	c := d.open[conn]
@@ -184,6 +177,6 @@ func (d *desk) close() {
 	}
 	for conn, c := range d.callers {
 		d.drop(conn)
-		d.end(c)
+		c.told(nil, true)
 	}
 }

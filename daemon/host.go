@@ -99,7 +99,6 @@ func (h *host) step(batch []machine.Event) *effects {
 		h.recorder.add(x)
 		e.add(x)
 	}
-	h.desk.taken(batch)
 	e.events = len(batch)
 	e.status = h.machine.Status()
 	h.recorder.end(e.status)
@@ -183,14 +182,12 @@ type Host interface {
 	// Report is the machine's; ok is false where it gives none, or the node is stopping.
 	Report() (r machine.Report, ok bool)
 	// Open names a new client connection, as Connect does, to which the machine pushes: told gets what it says, one call after the other, in the
-	// order in which the machine emitted it. A call may block as long as the client is slow to read, which holds up nobody else. With close
-	// the connection is over, once body has been passed on: nothing more is told, and Gone need not be called.
-	//
-	// told(nil, true) may come while another call is under way: the node is stopping, or the client has let too much wait. It must then do no more than
-	// end the client's connection, so that the other call returns. After Gone nothing is told but what is being told already.
+	// order in which the machine emitted it, and must neither block nor call the host: what a client is slow to read waits in the front end, which
+	// bounds it. With close the connection is over once body, if not nil, has been passed on: nothing more is told, and Gone need not be called.
+	// After Gone nothing is told.
 	Open(told func(body []byte, close bool)) (conn uint64)
-	// Send passes on what the client of an open connection says; the host keeps body. It blocks while the machine has yet to take too much of
-	// what was sent before. The error is that the connection has ended, or the node is stopping.
+	// Send passes on what the client of an open connection says; the host keeps body. It blocks while too many bytes of requests wait for
+	// the machine. The error is that the connection has ended, or the node is stopping.
 	//
 	// Nothing tells the host which request an answer answers: how many may be without one is for the front end to bound.
 	Send(conn uint64, body []byte) error

@@ -29,12 +29,13 @@ import (
 
 // Config of a cluster.
 type Config struct {
-	System   cluster.System
-	Binary   string // of the nodes; empty: this executable, or one built from its source where that cannot run in an empty container
-	Dir      string // of the run
-	Nodes    int    // n1 to n<Nodes>
-	Seed     uint64
-	Settings cluster.Settings
+	System    cluster.System
+	Binary    string // of the nodes; empty: this executable, or one built from its source where that cannot run in an empty container
+	Dir       string // of the run
+	Nodes     int    // n1 to n<Nodes>, voters
+	Observers int    // the next ones
+	Seed      uint64
+	Settings  cluster.Settings
 	// Grace is how long faults last when the controller has fallen silent.
 	Grace time.Duration
 	// Publish has clients reach the nodes through published ports also where the containers' own addresses can be reached.
@@ -59,6 +60,8 @@ const (
 	engineBound = 30 * time.Second // one request to the engine, which may be busy
 	agentBound  = 10 * time.Second // one request to an agent
 	bootBound   = 15 * time.Second // from the start of a container to its agent's first answer
+	rejoinBound = 3 * time.Second  // an attempt to open another session with an agent; others come after it
+	rejoinPause = 100 * time.Millisecond
 )
 
 // Cluster is a running cluster. All methods are safe for concurrent use.
@@ -120,7 +123,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 		cut: map[cluster.Link]bool{}, shapes: map[cluster.Link]cluster.Shape{}, lacking: map[cluster.Power]error{},
 	}
 	c.Cluster, err = fleet.New(ctx, fleet.Config{
-		System: config.System, Dir: dir, Nodes: config.Nodes, Seed: config.Seed, Settings: config.Settings,
+		System: config.System, Dir: dir, Nodes: config.Nodes, Observers: config.Observers, Seed: config.Seed, Settings: config.Settings,
 	}, c)
 	if err != nil {
 		engine.Close()

@@ -58,6 +58,12 @@ func connect(ctx context.Context) (*client.Client, Engine, error) {
 	return c, about, nil
 }
 
+// whole is for the making of what somebody will have to remove: an interruption does not keep the engine from making what it has been asked for, perhaps
+// after all that could be seen of the run has been removed.
+func whole(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), engineBound)
+}
+
 func desktop(platform string) bool { return strings.Contains(platform, "Desktop") }
 
 func goArch(arch string) string {

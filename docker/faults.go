@@ -68,6 +68,7 @@ func (p *place) freshen(ctx context.Context) error {
 	s, turn := p.skew, p.skewTurn
 	if !p.skewedAt.IsZero() {
 		s = skew.Rebased(s, time.Since(p.skewedAt))
+		s.Mono = p.jump
 	}
 	remote := b.remote
 	p.mu.Unlock()
@@ -83,11 +84,14 @@ func (p *place) freshen(ctx context.Context) error {
 	if err == nil && clocks { // the zero Skew, too: it may have been mended while nobody could be told
 		err = remote.Skew(ctx, turn, s)
 	}
-	if err == nil {
-		return nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err == nil {
+		if clocks {
+			p.jump = 0
+		}
+		return nil
+	}
 	p.stalePeer, p.staleSet, p.staleSkew = p.stalePeer || peers, p.staleSet || set, p.staleSkew || clocks
 	if p.box != b || p.frozen {
 		return nil // it went down meanwhile, and will be told
@@ -176,7 +180,7 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	defer p.telling.Unlock()
 	p.mu.Lock()
 	p.skewTurn++
-	p.skew, p.skewedAt = s, time.Now()
+	p.skew, p.skewedAt, p.jump = s, time.Now(), s.Mono
 	turn := p.skewTurn
 	b, frozen := p.box, p.frozen
 	p.staleSkew = p.staleSkew || frozen
@@ -186,15 +190,17 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentBound)
 	defer cancel()
-	if err := p.remoteOf(b).Skew(ctx, turn, s); err != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	err = p.remoteOf(b).Skew(ctx, turn, s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
 		if p.box != b || p.frozen {
 			p.staleSkew = true
 			return nil
 		}
 		return fmt.Errorf("skew %s: %w", name, err)
 	}
+	p.jump = 0
 	return nil
 }
 

@@ -18,7 +18,7 @@ import (
 	"assize/cluster/fleet"
 )
 
-// Ignite starts the server, and before it the container where that is down; nil if it runs.
+// Ignite starts the server, and before it the container where that is down; nil if it runs, or if its answer is not to be waited for.
 func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, error) {
 	p.op.Lock()
 	defer p.op.Unlock()
@@ -39,7 +39,11 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 	if err := p.boot(ctx); err != nil {
 		return nil, err
 	}
-	return p.begin(ctx, args)
+	l, err := p.begin(ctx, args)
+	if err == nil && p.isUnplugged() {
+		return nil, nil // nobody can see it answer before the engine puts it back on the network
+	}
+	return l, err
 }
 
 // begin a life of the server in a container that is up. Under op.
@@ -187,7 +191,7 @@ func (p *place) Close() error {
 		}
 		p.lost(b, "the run's end")
 	}
-	return errors.Join(err, gone(p.of.engine.VolumeRemove(ctx, "assize-"+p.of.run+"-"+p.node.Name, true)))
+	return errors.Join(err, removeVolume(ctx, p.of.engine, "assize-"+p.of.run+"-"+p.node.Name))
 }
 
 // copyOut copies a folder of the node's data to the run's directory, where it would lie had the node run here.
@@ -383,7 +387,7 @@ func (p *place) regain(b *box) error {
 		p.lost(b, crashed)
 		return nil
 	}
-	if !p.resumed(b) {
+	if !p.resumed(b, bootBound) {
 		return errors.New("nor does its agent answer")
 	}
 	p.mu.Lock()

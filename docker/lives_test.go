@@ -1,8 +1,10 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -65,6 +67,24 @@ func TestEngineThatDoesNotKill(t *testing.T) {
 	must(t, c.Start(t.Context(), "n1"))
 	if ahead := time.Until(status(t, c, "n1").Wall).Round(time.Minute); ahead != time.Hour {
 		t.Errorf("its clock is %v ahead, want an hour", ahead)
+	}
+}
+
+// TestContainerThatStartsAtTheSecondAttempt has each of its lines in the journal once.
+func TestContainerThatStartsAtTheSecondAttempt(t *testing.T) {
+	engine := proxied(t)
+	c := town(t, 1, nil)
+	must(t, c.Crash(t.Context(), "n1"))
+	engine.fail("/start", 1)
+	if err := c.Start(t.Context(), "n1"); wrong(err, "the test wills it") {
+		t.Errorf("start: %v", err)
+	}
+	must(t, c.Start(t.Context(), "n1"))
+	must(t, c.Crash(t.Context(), "n1")) // returns when all that was printed has been read
+	log, err := os.ReadFile(filepath.Join(c.config.Dir, "nodes", "n1", "server.log"))
+	must(t, err)
+	if got := bytes.Count(log, []byte(" ready ")); got != 2 {
+		t.Errorf("%d lines say that it is ready, want 2:\n%s", got, log)
 	}
 }
 
@@ -159,5 +179,26 @@ func TestSkewThatWasUnderWayAtTheFreeze(t *testing.T) {
 	must(t, c.Resume(t.Context(), "n1"))
 	if ahead := time.Until(status(t, c, "n1").Wall).Round(time.Minute); ahead != time.Hour {
 		t.Errorf("its clock is %v ahead, want an hour", ahead)
+	}
+}
+
+// TestMonotonicJumpOfAFrozenNode comes about, once, when it goes on; its next life begins anew.
+func TestMonotonicJumpOfAFrozenNode(t *testing.T) {
+	c := town(t, 1, nil)
+	ahead := func() time.Duration { return (status(t, c, "n1").Mono - c.Now()).Round(time.Hour) }
+	must(t, c.Freeze(t.Context(), "n1"))
+	must(t, c.Skew(t.Context(), "n1", cluster.Skew{Mono: time.Hour}))
+	for range 2 {
+		must(t, c.Resume(t.Context(), "n1"))
+		if got := ahead(); got != time.Hour {
+			t.Errorf("its monotonic clock is %v ahead, want an hour", got)
+		}
+		must(t, c.Freeze(t.Context(), "n1"))
+		must(t, c.Cut(t.Context(), nil))
+	}
+	must(t, c.Crash(t.Context(), "n1"))
+	must(t, c.Start(t.Context(), "n1"))
+	if got := ahead(); got != 0 {
+		t.Errorf("of the next life it is %v ahead", got)
 	}
 }

@@ -42,7 +42,7 @@ func (n network) address(id int) (netip.Addr, error) {
 
 // makeNetwork takes a free subnet. Another run may take the same at the same time, so a refusal only means the next one.
 func makeNetwork(ctx context.Context, engine *client.Client, run string, here bool) (network, error) {
-	ctx, cancel := context.WithTimeout(ctx, engineBound)
+	ctx, cancel := whole(ctx)
 	defer cancel()
 	taken, err := takenSubnets(ctx, engine, here)
 	if err != nil {

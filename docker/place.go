@@ -39,7 +39,8 @@ type place struct {
 	peers     []byte // peers.json
 	skew      cluster.Skew
 	skewedAt  time.Time
-	skewTurn  uint64 // how often skew has been set
+	skewTurn  uint64        // how often skew has been set
+	jump      time.Duration // of the monotonic clock, that the life which runs has yet to make: later ones begin anew
 	paused    bool
 	frozen    bool
 	closed    bool // it will not be started again
@@ -98,7 +99,10 @@ func (c *Cluster) Make(ctx context.Context, n *fleet.Node) (fleet.Place, error) 
 		return nil, err
 	}
 	p := &place{of: c, node: n, address: address, client: netip.AddrPortFrom(address, clientPort).String()}
-	ctx, cancel := context.WithTimeout(ctx, engineBound)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	ctx, cancel := whole(ctx)
 	defer cancel()
 	if err := p.create(ctx); err != nil {
 		return nil, err
@@ -161,15 +165,16 @@ func (p *place) boot(ctx context.Context) error {
 		return p.freshen(ctx)
 	}
 	engine := p.of.engine
-	heard, err := listen(context.WithoutCancel(ctx), engine, p.id, p.node.Log)
+	heard, deafen, err := listen(context.WithoutCancel(ctx), engine, p.id, p.node.Log)
 	if err != nil {
 		return err
 	}
 	if err := engine.ContainerStart(ctx, p.id, container.StartOptions{}); err != nil {
+		deafen() // or the next attempt's lines would be copied twice
 		return fmt.Errorf("start its container: %w", err)
 	}
 	b := &box{heard: heard}
-	remote, state, err := p.converse(ctx, b)
+	remote, state, err := p.converse(ctx, b, bootBound)
 	if err != nil {
 		return errors.Join(err, p.abort(ctx))
 	}
@@ -182,7 +187,7 @@ func (p *place) boot(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	b.remote = remote
-	p.box, p.paused, p.frozen, p.unsure = b, false, false, false
+	p.box, p.paused, p.frozen, p.unsure, p.jump = b, false, false, false, 0
 	p.stalePeer, p.staleSet, p.staleSkew = p.peers != nil, true, true
 	p.mu.Unlock()
 	go p.watch(b)
@@ -199,8 +204,8 @@ func (p *place) abort(ctx context.Context) error {
 	return nil
 }
 
-func (p *place) converse(ctx context.Context, b *box) (*agent.Remote, agent.State, error) {
-	ctx, cancel := context.WithTimeout(ctx, bootBound)
+func (p *place) converse(ctx context.Context, b *box, bound time.Duration) (*agent.Remote, agent.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	return converse(ctx, p.of.engine, p.id, func(e agent.Event) {
 		if e.Ended != nil {
@@ -227,37 +232,48 @@ func (p *place) findPort(ctx context.Context) error {
 	return errors.New("the engine has published no port")
 }
 
-// watch waits for the end of the session: of the container, most probably.
+// watch waits for the end of the session: of the container, most probably. Where it is only the session, as after a restart of the engine, it tries to
+// open another one for as long as that may come about: a node of which nobody hears is not one that has died.
 func (p *place) watch(b *box) {
 	remote := p.remoteOf(b)
 	<-remote.Done()
+	for !p.rejoined(b, remote) {
+		time.Sleep(rejoinPause)
+	}
+}
+
+// rejoined has to do with the end of a session whatever there is to do; false: it is to be tried again.
+func (p *place) rejoined(b *box, remote *agent.Remote) bool {
 	p.mu.Lock()
 	expected := p.box != b
 	p.mu.Unlock()
 	if expected {
-		return
+		return true // whoever holds op has seen to it
 	}
 	p.op.Lock()
 	defer p.op.Unlock()
 	p.mu.Lock()
-	expected = p.box != b || p.closed || b.remote != remote
+	expected, frozen := p.box != b || p.closed || b.remote != remote, p.frozen
 	p.mu.Unlock()
-	if expected {
-		return
-	}
-	if p.resumed(b) {
+	switch {
+	case expected:
+		return true
+	case frozen: // whoever thaws it needs op
+		return false
+	case p.resumed(b, rejoinBound):
 		go p.watch(b)
-		return
+		return true
 	}
-	end := p.lastWords()
-	if p.lost(b, end) && !b.doomed {
+	end, ended := p.lastWords()
+	if ended && p.lost(b, end) && !b.doomed {
 		p.of.Died(p.node, end)
 	}
+	return ended
 }
 
 // resumed tells whether only the session had ended, and there is another one now.
-func (p *place) resumed(b *box) bool {
-	remote, _, err := p.converse(context.Background(), b)
+func (p *place) resumed(b *box, bound time.Duration) bool {
+	remote, _, err := p.converse(context.Background(), b, bound)
 	if err != nil {
 		return false
 	}
@@ -267,20 +283,17 @@ func (p *place) resumed(b *box) bool {
 	return true
 }
 
-// lastWords of the engine about a container that has ended.
-func (p *place) lastWords() string {
-	ctx, cancel := context.WithTimeout(context.Background(), bootBound)
+// lastWords of the engine about a container; none where it has not ended, for all that the engine says.
+func (p *place) lastWords() (words string, ended bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), rejoinBound)
 	defer cancel()
-	for {
-		c, err := p.of.engine.ContainerInspect(ctx, p.id)
-		if err == nil && c.State != nil && !c.State.Running {
-			return fmt.Sprintf("its container's exit status %d (out of memory: %v)", c.State.ExitCode, c.State.OOMKilled)
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Sprintf("its container, of which the engine says nothing: %v", errors.Join(err, ctx.Err()))
-		}
+	switch c, err := p.of.engine.ContainerInspect(ctx, p.id); {
+	case cerrdefs.IsNotFound(err):
+		return "its container removed", true
+	case err != nil || c.State == nil || c.State.Running:
+		return "", false
+	default:
+		return fmt.Sprintf("its container's exit status %d (out of memory: %v)", c.State.ExitCode, c.State.OOMKilled), true
 	}
 }
 

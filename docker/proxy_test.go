@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands before the engine and fails what it is told to.
@@ -19,6 +20,27 @@ type proxy struct {
 	part   string // of the paths of the requests that fail
 	times  int
 	failed int
+	late   string // of the paths of the requests that the engine hears of late, whoever has made them and still waits
+	seen   func() // called when one of them has come
+	held   sync.WaitGroup
+}
+
+// delay the requests whose method and path have this in them.
+func (p *proxy) delay(part string, seen func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.late, p.seen = part, seen
+}
+
+func (p *proxy) delays(r *http.Request) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.late == "" || !strings.Contains(r.Method+" "+r.URL.Path, p.late) {
+		return false
+	}
+	p.held.Add(1)
+	p.seen()
+	return true
 }
 
 // fail the next requests whose method and path have this in them; nothing where times is 0.
@@ -65,6 +87,13 @@ func proxied(t *testing.T) *proxy {
 			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, `{"message":"the test wills it"}`)
 			return
+		}
+		if p.delays(r) {
+			defer p.held.Done()
+			<-time.After(300 * time.Millisecond)
+			whatever, end := context.WithCancel(context.WithoutCancel(r.Context())) // one that cannot end has the proxy look for the client itself
+			defer end()
+			r = r.WithContext(whatever)
 		}
 		through.ServeHTTP(w, r)
 	})}

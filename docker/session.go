@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
@@ -94,7 +95,10 @@ func converse(ctx context.Context, engine *client.Client, id string, told func(a
 			r.Close()
 		}
 		// A container that has just been started refuses an exec for a moment, and its agent may not listen yet.
-		if c, e := engine.ContainerInspect(ctx, id); e == nil && c.State != nil && !c.State.Running {
+		switch c, e := engine.ContainerInspect(ctx, id); {
+		case cerrdefs.IsNotFound(e):
+			return nil, agent.State{}, e
+		case e == nil && c.State != nil && !c.State.Running:
 			return nil, agent.State{}, fmt.Errorf("the container has ended with status %d: %w", c.State.ExitCode, err)
 		}
 		select {
@@ -105,12 +109,12 @@ func converse(ctx context.Context, engine *client.Client, id string, told func(a
 	}
 }
 
-// listen copies what the container prints to the journal until the container ends. It is to be called before the container is started, so that
-// nothing is missed.
-func listen(ctx context.Context, engine *client.Client, id string, j *fleet.Journal) (heard <-chan struct{}, err error) {
+// listen copies what the container prints to the journal until the container ends, or somebody stops it. It is to be called before the container is
+// started, so that nothing is missed.
+func listen(ctx context.Context, engine *client.Client, id string, j *fleet.Journal) (heard <-chan struct{}, stop func(), err error) {
 	conn, err := engine.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
-		return nil, fmt.Errorf("attach to its output: %w", err)
+		return nil, nil, fmt.Errorf("attach to its output: %w", err)
 	}
 	done := make(chan struct{})
 	out, in := io.Pipe()
@@ -123,5 +127,5 @@ func listen(ctx context.Context, engine *client.Client, id string, j *fleet.Jour
 		defer conn.Close()
 		j.Copy(out)
 	}()
-	return done, nil
+	return done, conn.Close, nil
 }

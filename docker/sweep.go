@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -148,29 +150,29 @@ func removeAll(ctx context.Context, engine *client.Client, run string) (removed 
 		return removed, fmt.Errorf("list containers: %w", err)
 	}
 	errs := make([]error, len(containers))
-	done := make(chan struct{})
+	var all sync.WaitGroup
 	for i, c := range containers {
-		go func() {
-			errs[i] = removeContainer(ctx, engine, c.ID)
-			done <- struct{}{}
-		}()
-		removed.Containers = append(removed.Containers, strings.TrimPrefix(strings.Join(c.Names, " "), "/"))
+		all.Go(func() { errs[i] = removeContainer(ctx, engine, c.ID) })
 	}
-	for range containers {
-		<-done
+	all.Wait()
+	note := func(names *[]string, name string, e error) {
+		if e == nil {
+			*names = append(*names, name)
+		}
+		err = errors.Join(err, e)
 	}
-	err = errors.Join(errs...)
+	for i, c := range containers {
+		note(&removed.Containers, strings.TrimPrefix(strings.Join(c.Names, " "), "/"), errs[i])
+	}
 	volumes, e := engine.VolumeList(ctx, volume.ListOptions{Filters: mine})
 	err = errors.Join(err, e)
 	for _, v := range volumes.Volumes {
-		err = errors.Join(err, gone(engine.VolumeRemove(ctx, v.Name, true)))
-		removed.Volumes = append(removed.Volumes, v.Name)
+		note(&removed.Volumes, v.Name, removeVolume(ctx, engine, v.Name))
 	}
 	networks, e := engine.NetworkList(ctx, dockernet.ListOptions{Filters: mine})
 	err = errors.Join(err, e)
 	for _, n := range networks {
-		err = errors.Join(err, gone(engine.NetworkRemove(ctx, n.ID)))
-		removed.Networks = append(removed.Networks, n.Name)
+		note(&removed.Networks, n.Name, gone(insist(ctx, func() error { return engine.NetworkRemove(ctx, n.ID) })))
 	}
 	return removed, err
 }
@@ -181,14 +183,27 @@ func removeContainer(ctx context.Context, engine *client.Client, id string) erro
 	if c, err := engine.ContainerInspect(ctx, id); err == nil && c.State != nil && c.State.Paused {
 		thawed = thaw(ctx, engine, id)
 	}
-	err := gone(engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}))
-	if err != nil && strings.Contains(err.Error(), "already in progress") {
-		return nil
+	for {
+		err := gone(engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil || !strings.Contains(err.Error(), "already in progress"):
+			return errors.Join(thawed, err)
+		}
+		// Somebody else is at it, another sweep as a rule. Until it is done what the container uses cannot be removed.
+		select {
+		case <-time.After(removalPause):
+		case <-ctx.Done():
+		}
 	}
-	if err != nil {
-		return errors.Join(thawed, err)
-	}
-	return nil
+}
+
+const removalPause = 20 * time.Millisecond
+
+// removeVolume tries again where it is in use: the engine denies a container that it has removed a moment before it lets go of its volumes.
+func removeVolume(ctx context.Context, engine *client.Client, name string) error {
+	return gone(insist(ctx, func() error { return engine.VolumeRemove(ctx, name, true) }))
 }
 
 // gone is no error where there is nothing any more.

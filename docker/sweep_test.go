@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
@@ -134,6 +135,70 @@ func TestSweepRemovesWhatTheDeadHaveLeft(t *testing.T) {
 		t.Errorf("swept %+v, want neither another machine's run nor our own", swept)
 	}
 	status(t, c, "n1")
+}
+
+// TestTwoSweepAtOnce: two runs that begin at one time find what a third has left. Neither fails for what the other has removed, or is about to.
+func TestTwoSweepAtOnce(t *testing.T) {
+	c := town(t, 3, nil)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			if err := removeRun(context.Background(), c.engine, c.run); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := left(t, c); n != 0 {
+		t.Errorf("something of run %s is left", c.run)
+	}
+	must(t, c.Close())
+	c.Violations() // its containers have not died by themselves
+}
+
+// TestWhatCouldNotBeRemovedIsNotSaidToBe.
+func TestWhatCouldNotBeRemovedIsNotSaidToBe(t *testing.T) {
+	proxy := proxied(t)
+	engine, _, err := connect(t.Context())
+	must(t, err)
+	defer engine.Close()
+	run := "testkept" + suffix()
+	_, err = engine.VolumeCreate(t.Context(), volume.CreateOptions{Name: "assize-" + run, Labels: labels(run)})
+	must(t, err)
+	defer removeRun(context.WithoutCancel(t.Context()), engine, run)
+	proxy.fail("DELETE", 1<<30)
+	if removed, err := removeAll(t.Context(), engine, run); wrong(err, "the test wills it") || len(removed.Volumes) > 0 {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+	proxy.fail("", 0)
+	if removed, err := removeAll(t.Context(), engine, run); err != nil || !slices.Equal(removed.Volumes, []string{"assize-" + run}) {
+		t.Errorf("removed %+v, %v", removed, err)
+	}
+}
+
+// TestInterruptionLeavesNothingBehind, not even what the engine was about to make when it came.
+func TestInterruptionLeavesNothingBehind(t *testing.T) {
+	proxy := proxied(t)
+	engine, _, err := connect(t.Context())
+	must(t, err)
+	defer engine.Close()
+	for _, making := range []string{"/networks/create", "/volumes/create", "/containers/create"} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		proxy.delay(making, interrupt)
+		if c, err := New(ctx, plan(t, 1)); err == nil {
+			t.Errorf("%s: it came about", making)
+			must(t, c.Close())
+		}
+		proxy.held.Wait()
+		runs, err := runsOf(t.Context(), engine)
+		must(t, err)
+		for _, r := range runs {
+			if r.controller == self().String() {
+				t.Errorf("%s: run %s has left something", making, r.name)
+				must(t, removeRun(t.Context(), engine, r.name))
+			}
+		}
+	}
 }
 
 // TestImageInUseIsLeft, also where the container that uses it is down.

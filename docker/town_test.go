@@ -15,16 +15,7 @@ import (
 // town is a real cluster of our Raft in containers; the test is skipped where no engine answers.
 func town(t *testing.T, nodes int, change func(*Config)) *Cluster {
 	t.Helper()
-	if _, err := Find(t.Context()); err != nil {
-		t.Skip(err)
-	}
-	raft, _ := targets.Find("raft")
-	d := raft.Defaults
-	config := Config{
-		System: raft.System, Dir: t.TempDir(), Nodes: nodes, Seed: 1, Grace: time.Minute,
-		Beside:   true, // tests of other packages watch what becomes of runs that they have killed
-		Settings: cluster.Settings{Target: "raft", Read: d.Read, Heartbeat: d.Heartbeat, Election: d.Election, Drift: d.Drift, Snapshot: 100},
-	}
+	config := plan(t, nodes)
 	if change != nil {
 		change(&config)
 	}
@@ -41,6 +32,21 @@ func town(t *testing.T, nodes int, change func(*Config)) *Cluster {
 		}
 	})
 	return c
+}
+
+// plan of a town.
+func plan(t *testing.T, nodes int) Config {
+	t.Helper()
+	if _, err := Find(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	raft, _ := targets.Find("raft")
+	d := raft.Defaults
+	return Config{
+		System: raft.System, Dir: t.TempDir(), Nodes: nodes, Seed: 1, Grace: time.Minute,
+		Beside:   true, // tests of other packages watch what becomes of runs that they have killed
+		Settings: cluster.Settings{Target: "raft", Read: d.Read, Heartbeat: d.Heartbeat, Election: d.Election, Drift: d.Drift, Snapshot: 100},
+	}
 }
 
 // until waits for something that must come; it fails only after so long that nothing but its never coming explains it.

@@ -158,12 +158,12 @@ func (w *worker) complete(op history.Op, a cluster.Answer, err error) history.Op
 	if err != nil {
 		op.Kind, op.Note = history.Info, err.Error()
 		// A read that failed has changed nothing: it need not stay concurrent with everything after it.
-		if errors.Is(err, cluster.ErrNotDone) || readOnly(op.Txn) {
+		if errors.Is(err, cluster.ErrNotDone) || op.Txn.ReadOnly() {
 			op.Kind = history.Fail
 		}
 		return op
 	}
-	if w.run.Plan.Carry && a.Position < w.seen && readOnly(op.Txn) {
+	if w.run.Plan.Carry && a.Position < w.seen && op.Txn.ReadOnly() {
 		op.Kind, op.Note = history.Fail, fmt.Sprintf("refused by the client: position %d, it has seen %d", a.Position, w.seen)
 		return op
 	}
@@ -232,20 +232,11 @@ func (w *worker) record(op history.Op) {
 func (w *worker) abandon(why string) (stuck []cluster.Client) {
 	op := w.open.op
 	op.Kind, op.Note = history.Info, why
-	if readOnly(op.Txn) {
+	if op.Txn.ReadOnly() {
 		op.Kind = history.Fail
 	}
 	w.open = nil
 	w.record(op)
 	w.generation++
 	return w.succeed()
-}
-
-func readOnly(t history.Txn) bool {
-	for _, m := range t {
-		if m.F != history.Read && m.F != history.Scan && m.F != history.Sync {
-			return false
-		}
-	}
-	return true
 }

@@ -32,12 +32,12 @@ func TestLostAnswerEndsTheProcess(t *testing.T) {
 		case op.Kind == history.Info && op.Process >= 0:
 			infos++
 			ended[op.Process] = op.Node
-			if readOnly(op.Txn) {
+			if op.Txn.ReadOnly() {
 				t.Errorf("a read is indeterminate: %v", op)
 			}
 		case op.Kind == history.Fail && op.Note == errLost.Error():
 			ended[op.Process] = op.Node // its connection is lost, and it carries nothing
-			if !readOnly(op.Txn) {
+			if !op.Txn.ReadOnly() {
 				t.Errorf("a write that may have happened is recorded as failed: %v", op)
 			}
 		case op.Kind == history.Invoke && op.Process >= p.Clients:
@@ -128,7 +128,7 @@ func TestStuckClientIsAbandoned(t *testing.T) {
 		f.answer = func(_ string, txn history.Txn) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			if f.position > 50 && !stuck && !readOnly(txn) {
+			if f.position > 50 && !stuck && !txn.ReadOnly() {
 				stuck = true
 				return errStuck
 			}
@@ -200,7 +200,7 @@ func TestInvocationIsOnRecordBeforeItIsSent(t *testing.T) {
 	trial(t, plan(), func(f *fake, s *Setup) {
 		recorder := s.Recorder
 		f.answer = func(node string, txn history.Txn) error {
-			if readOnly(txn) {
+			if txn.ReadOnly() {
 				return nil // not unique
 			}
 			asked.Add(1)
@@ -248,7 +248,7 @@ func TestNonsenseIsAViolation(t *testing.T) {
 		f.answer = func(_ string, txn history.Txn) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			if told || !readOnly(txn) {
+			if told || !txn.ReadOnly() {
 				return nil
 			}
 			told = true
@@ -263,20 +263,5 @@ func TestNonsenseIsAViolation(t *testing.T) {
 	}
 	if len(violations) != 1 || !strings.Contains(violations[0], "another key's value") {
 		t.Errorf("violations %q, want one that says what was answered", violations)
-	}
-}
-
-func TestReadOnly(t *testing.T) {
-	for _, c := range []struct {
-		steps []string
-		want  bool
-	}{{[]string{history.Read}, true}, {[]string{history.Sync, history.Read}, true}, {[]string{history.Sync}, true}, {[]string{history.Sync, history.Add}, false}} {
-		var txn history.Txn
-		for _, f := range c.steps {
-			txn = append(txn, history.Mop{F: f})
-		}
-		if got := readOnly(txn); got != c.want {
-			t.Errorf("%v: got %v, want %v", c.steps, got, c.want)
-		}
 	}
 }

@@ -6,22 +6,23 @@ import "time"
 // Plan is a whole run as pure data. It is saved as plan.json and, given again, repeats the run: to the byte in the simulator, in its
 // schedule on real nodes.
 type Plan struct {
-	Format   int           `json:"format"` // of this file; 1
-	Target   string        `json:"target"`
-	Cluster  string        `json:"cluster"` // sim, local, docker
-	Nodes    int           `json:"nodes"`
-	Workload string        `json:"workload"`
-	Nemesis  []string      `json:"nemesis"`
-	Time     time.Duration `json:"time"` // of the storm, nanoseconds
-	Rate     float64       `json:"rate"` // operations a second, of all clients
-	Clients  int           `json:"clients"`
-	Strategy string        `json:"strategy"` // how clients choose a node: pinned, round-robin, random
-	Carry    bool          `json:"carry"`    // clients carry the position they have seen and refuse older answers
-	Read     string        `json:"read"`
-	Flaw     string        `json:"flaw,omitempty"`
-	Record   bool          `json:"record,omitempty"` // nodes record their input, to be replayed one by one
-	Seed     uint64        `json:"seed"`
-	Timeout  time.Duration `json:"timeout"` // of one operation
+	Format    int           `json:"format"` // of this file; 1
+	Target    string        `json:"target"`
+	Cluster   string        `json:"cluster"`             // sim, local, docker
+	Nodes     int           `json:"nodes"`               // that vote
+	Observers int           `json:"observers,omitempty"` // that do not: the nodes after those
+	Workload  string        `json:"workload"`
+	Nemesis   []string      `json:"nemesis"`
+	Time      time.Duration `json:"time"` // of the storm, nanoseconds
+	Rate      float64       `json:"rate"` // operations a second, of all clients
+	Clients   int           `json:"clients"`
+	Strategy  string        `json:"strategy"` // how clients choose a node: pinned, round-robin, random
+	Carry     bool          `json:"carry"`    // clients carry the position they have seen and refuse older answers
+	Read      string        `json:"read"`
+	Flaw      string        `json:"flaw,omitempty"`
+	Record    bool          `json:"record,omitempty"` // nodes record their input, to be replayed one by one
+	Seed      uint64        `json:"seed"`
+	Timeout   time.Duration `json:"timeout"` // of one operation
 	// Election is the least election time-out of the system, Heartbeat its heartbeat. What the harness waits for is measured in them.
 	Election  time.Duration `json:"election"`
 	Heartbeat time.Duration `json:"heartbeat"`

@@ -10,7 +10,7 @@ import (
 )
 
 var allowed = Allowed{
-	Targets: []string{"raft"}, Clusters: []string{"sim", "local"}, Nemeses: []string{"kill", "pause", "partition"},
+	Targets: []string{"raft", "zab"}, Observed: []string{"zab"}, Clusters: []string{"sim", "local"}, Nemeses: []string{"kill", "pause", "partition"},
 	Modes: []string{"readindex", "local"}, Flaws: []string{"forget-vote"},
 }
 
@@ -100,7 +100,7 @@ func TestValidateNamesWhatIsAllowed(t *testing.T) {
 		change func(*Plan)
 		want   string
 	}{
-		{func(p *Plan) { p.Target = "rafd" }, `target: unknown value "rafd"; allowed are raft`},
+		{func(p *Plan) { p.Target = "rafd" }, `target: unknown value "rafd"; allowed are raft, zab`},
 		{func(p *Plan) { p.Cluster = "moon" }, `cluster: unknown value "moon"; allowed are sim, local`},
 		{func(p *Plan) { p.Workload = "x" }, `workload: unknown value "x"; allowed are register, set`},
 		{func(p *Plan) { p.Nemesis = []string{"kill", "kil"} }, `nemesis: unknown value "kil"; allowed are kill, pause, partition`},
@@ -109,6 +109,8 @@ func TestValidateNamesWhatIsAllowed(t *testing.T) {
 		{func(p *Plan) { p.Read = "fast" }, `read: unknown value "fast"; allowed are readindex, local`},
 		{func(p *Plan) { p.Flaw = "x" }, `flaw: unknown value "x"; allowed are forget-vote`},
 		{func(p *Plan) { p.Nodes = 100 }, "nodes: 100 is not from 1 to 99"},
+		{func(p *Plan) { p.Observers = 1 }, "observers: raft has no observers; those that have are zab"},
+		{func(p *Plan) { p.Target, p.Observers = "zab", 95 }, "observers: 95 is not from 0 to 94"},
 		{func(p *Plan) { p.Clients = -1 }, "clients: -1 is not from 1 to 10000"},
 		{func(p *Plan) { p.Rate = -2 }, "rate: -2 is not above 0"},
 		{func(p *Plan) { p.Time = -time.Second }, "time: -1s is not above 0"},
@@ -139,6 +141,9 @@ func TestParsePlan(t *testing.T) {
 	}
 	if got, err := ParsePlan("plan.json", b); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if strings.Contains(string(b), "observers") {
+		t.Error("a plan without observers names them")
 	}
 	for _, c := range []struct{ text, want string }{
 		{"{\n\"nodes\": 5,\n}", "plan.json:3: invalid character"},

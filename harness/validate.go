@@ -35,6 +35,7 @@ var Cuts = []string{CutPackets, CutDisconnect}
 // Allowed are the values that a plan may take for what this package does not know.
 type Allowed struct {
 	Targets, Clusters, Nemeses []string
+	Observed                   []string // targets that can have observers
 	Modes, Flaws               []string // of the plan's target
 }
 
@@ -86,6 +87,8 @@ func (p *Plan) Validate(a Allowed) error {
 		choice("read", p.Read, append([]string{""}, a.Modes...)),
 		choice("flaw", p.Flaw, append([]string{""}, a.Flaws...)),
 		bad("nodes", p.Nodes < 1 || p.Nodes > 99, "%d is not from 1 to 99", p.Nodes),
+		bad("observers", p.Observers < 0 || p.Nodes+p.Observers > 99, "%d is not from 0 to %d, which makes 99 nodes", p.Observers, 99-p.Nodes),
+		bad("observers", p.Observers > 0 && !slices.Contains(a.Observed, p.Target), "%s has no observers; those that have are %s", p.Target, list(a.Observed)),
 		bad("clients", p.Clients < 1 || p.Clients > 10000, "%d is not from 1 to 10000", p.Clients),
 		bad("rate", !(p.Rate > 0 && p.Rate <= 1e6), "%v is not above 0 and up to 1000000 operations a second", p.Rate),
 		bad("time", p.Time <= 0 || p.Time > longest, "%v is not above 0 and up to %v", p.Time, longest),

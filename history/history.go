@@ -6,6 +6,7 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -65,6 +66,11 @@ func (t Txn) AfterSync() (steps Txn, synced bool) {
 		return t[1:], true
 	}
 	return t, false
+}
+
+// ReadOnly tells whether the steps change nothing.
+func (t Txn) ReadOnly() bool {
+	return !slices.ContainsFunc(t, func(m Mop) bool { return m.F != Read && m.F != Scan && m.F != Sync })
 }
 
 // Op is one event of a history.

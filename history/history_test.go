@@ -311,3 +311,18 @@ func TestAfterSync(t *testing.T) {
 		}
 	}
 }
+
+func TestReadOnly(t *testing.T) {
+	for _, c := range []struct {
+		steps []string
+		want  bool
+	}{{[]string{Read}, true}, {[]string{Sync, Read}, true}, {[]string{Sync}, true}, {[]string{Sync, Add}, false}} {
+		var txn Txn
+		for _, f := range c.steps {
+			txn = append(txn, Mop{F: f})
+		}
+		if got := txn.ReadOnly(); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.steps, got, c.want)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package nemesis
 import (
 	"math/rand/v2"
 	"slices"
+
+	"assize/cluster"
 )
 
 // Many of the bugs that random targets miss need the leader hit, or a node that has only just come back.
@@ -11,18 +13,26 @@ const (
 	aimAtFresh  = 0.25 // where not at the leader
 )
 
-// aim chooses nodes that answer: one, a minority, a majority, all, or the leader. what is the choice in words. None answers: none.
-func aim(sights []sight, r *rand.Rand) (targets []string, what string) {
-	all := len(sights)
+// aimAtObservers, of all choices where there are observers: all of these at once.
+const aimAtObservers = 0.2
+
+// aim chooses nodes that answer: one, a minority of those that vote, a majority, all, the leader, or all that do not vote. what is the choice in
+// words. None answers: none.
+func aim(c cluster.Cluster, sights []sight, r *rand.Rand) (targets []string, what string) {
+	voters := voting(c, sights)
+	all := len(voters)
+	if all < len(sights) && r.Float64() < aimAtObservers {
+		return minus(those(sights, isUp), those(voters, isUp)), "all observers"
+	}
 	choice := r.IntN(10)
 	switch {
 	case choice < 3:
 		return pick(sights, 1, r), "one node"
 	case choice < 5:
 		// Of three nodes a minority is one, not none.
-		return pick(sights, max(1, (all-1)/2), r), "a minority"
+		return pick(voters, max(1, (all-1)/2), r), "a minority"
 	case choice < 7:
-		return pick(sights, all/2+1, r), "a majority"
+		return pick(voters, all/2+1, r), "a majority"
 	case choice < 8:
 		return those(sights, isUp), "all nodes"
 	}

@@ -15,6 +15,7 @@ type fake struct {
 	cluster.Cluster // of which nothing else may be used
 	now             time.Duration
 	size            int
+	observers       int // the last ones of the beginning
 	next            int
 	nodes           []*fakeNode
 	term            uint64
@@ -29,11 +30,13 @@ type fake struct {
 	frozen   cluster.Link         // is dead for good
 	elects   bool                 // another node leads when the leader is killed
 	loyal    bool                 // leadership is never handed over
+	rivals   bool                 // whoever is to be handed it, another is elected
 	deaf     bool                 // membership requests fail
 	busy     int                  // so many membership requests fail first
 	blind    bool                 // membership requests are answered and forgotten
 	perfect  bool                 // clocks cannot be falsified
 	crooked  bool                 // clocks cannot be mended
+	sloppy   bool                 // of a wall clock that is mended only the rate is
 	late     string               // has left without anybody having seen it
 	pending  *fakeNode            // has joined without anybody having seen it
 	hunted   bool                 // whoever is paused or skewed is killed at once
@@ -41,6 +44,7 @@ type fake struct {
 	restless bool                 // every answer comes from another process
 	weak     func(*cluster.Shape) // parts of a shape that do not act
 	clogged  bool                 // shaped links carry nothing
+	thin     bool                 // of all probes of shaped links one is answered, each time
 	sticky   bool                 // links cannot be unshaped
 }
 
@@ -52,6 +56,7 @@ type fakeNode struct {
 	skew         cluster.Skew
 	since        time.Duration
 	wall, mono   time.Duration // off at since
+	natural      time.Duration // off by itself
 	process      uint64
 }
 
@@ -92,6 +97,10 @@ func (f *fake) Now() time.Duration    { return f.now }
 func (f *fake) Sleep(d time.Duration) { f.now += d }
 func (f *fake) Go(g func())           { g() }
 func (f *fake) Size() int             { return f.size }
+
+func (f *fake) Observers() []string {
+	return minus(nodesOf(f.size), nodesOf(f.size-f.observers))
+}
 
 func (f *fake) Nodes() []string {
 	var names []string
@@ -167,6 +176,8 @@ func (f *fake) Status(_ context.Context, name string) (cluster.Status, error) {
 	}
 	if n.leads {
 		s.Role = "leader"
+	} else if slices.Contains(f.Observers(), name) {
+		s.Role = "learner"
 	}
 	s.Wall, s.Mono = n.clocks(f.now)
 	s.Process = n.process
@@ -197,6 +208,9 @@ func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
 	n.since, n.skew = f.now, s
 	if s.Strobe == 0 {
 		n.wall += s.Wall
+	}
+	if s == (cluster.Skew{}) && !f.sloppy {
+		n.wall = n.natural
 	}
 	n.mono += s.Mono
 	n.down = n.down || f.hunted
@@ -243,7 +257,7 @@ func (f *fake) Trips(_ context.Context, links []cluster.Link, probes int) ([]clu
 				took = f.pass(toll, time.Duration(p)*f.bend.Jitter/time.Duration(probes-1))
 				f.tolls[l] = toll
 			}
-			if slices.Contains(dead, l) || bent && f.clogged {
+			if slices.Contains(dead, l) || bent && (f.clogged || f.thin && i+p > 0) {
 				took = -1
 			}
 			times = append(times, took)
@@ -275,6 +289,9 @@ func (f *fake) pass(toll *cluster.Trip, jitter time.Duration) time.Duration {
 }
 
 func (f *fake) Transfer(_ context.Context, to string) error {
+	if f.rivals {
+		to = f.nodes[slices.IndexFunc(f.nodes, func(n *fakeNode) bool { return !n.leads && n.name != to })].name
+	}
 	if !f.loyal {
 		f.lead(to)
 	}

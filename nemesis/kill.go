@@ -31,7 +31,7 @@ func breakKill(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fa
 		return breakSuccession(ctx, c, r)
 	}
 	before := look(ctx, c, c.Nodes())
-	targets, what := aim(before, r)
+	targets, what := aim(c, before, r)
 	verb, end := "kill", c.Kill
 	if cluster.Lack(c, cluster.Crash) == nil && r.Float64() < crashes {
 		verb, end = "crash", c.(cluster.Crasher).Crash

@@ -26,6 +26,9 @@ func canMembers(c cluster.Cluster) error {
 	if err := cluster.Lack(c, cluster.Membership); err != nil {
 		return err
 	}
+	if len(cluster.Observers(c)) > 0 {
+		return errors.New("a cluster with observers keeps its members")
+	}
 	sizer, knows := c.(cluster.Sizer)
 	if !knows {
 		return errors.New("this cluster does not tell with how many members it began")

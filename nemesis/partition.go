@@ -15,7 +15,7 @@ import (
 var partition = Nemesis{
 	Name: "partition",
 	Doc: "cuts links between nodes: one node or the leader off, two halves, a ring in which each sees another majority, " +
-		"a bridge between two halves, one node's outgoing or incoming links, the leader's incoming ones as it hands over; " +
+		"a bridge between two halves, all observers off, one node's outgoing or incoming links, the leader's incoming ones as it hands over; " +
 		"clients still reach every node",
 	Can:   canCut,
 	Break: breakPartition,
@@ -39,24 +39,28 @@ type split struct {
 	links []cluster.Link
 }
 
-// chooseSplit draws one. order is all nodes, shuffled, with the one that is aimed at in front; leader is empty where none is known.
-func chooseSplit(nodes, order []string, leader string, r *rand.Rand) split {
+// chooseSplit draws one. order is all nodes, shuffled, with the one that is aimed at in front; leader is empty where none is known. What is a
+// majority or a half is one of those that vote; observers are divided beside them.
+func chooseSplit(nodes, order, observers []string, leader string, r *rand.Rand) split {
+	if len(observers) > 0 && r.Float64() < aimAtObservers {
+		return apart("cut all observers", nodes, observers)
+	}
 	choice := r.IntN(12)
 	switch {
 	case choice < 2:
-		return isolate("cut", nodes, order[0])
+		return apart("cut", nodes, order[:1])
 	case choice < 4:
-		return halves(nodes, order)
+		return halves(nodes, minus(order, observers), inOrder(order, observers))
 	case choice < 6:
-		return ring(nodes, order)
+		return ring(nodes, minus(order, observers), inOrder(order, observers))
 	case choice < 8:
-		return bridge(nodes, order)
+		return bridge(nodes, minus(order, observers), inOrder(order, observers))
 	case choice < 10:
 		return oneWay(nodes, order[0], r.IntN(2) == 0)
 	case leader != "":
-		return isolate("cut the leader", nodes, leader)
+		return apart("cut the leader", nodes, []string{leader})
 	}
-	return isolate("cut", nodes, order[0])
+	return apart("cut", nodes, order[:1])
 }
 
 // severed are both directions between each of a and each of b, in the order of the nodes.
@@ -88,30 +92,35 @@ func without(nodes []string, one string) []string {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n string) bool { return n == one })
 }
 
-func isolate(verb string, nodes []string, one string) split {
-	rest := without(nodes, one)
+// apart: some are cut from all others.
+func apart(verb string, nodes, some []string) split {
+	rest := minus(nodes, some)
 	return split{
-		what: fmt.Sprintf("%s %s | %s", verb, one, list(rest)), nodes: []string{one},
-		links: severed(nodes, []string{one}, rest),
+		what: fmt.Sprintf("%s %s | %s", verb, list(some), list(rest)), nodes: some,
+		links: severed(nodes, some, rest),
 	}
 }
 
-// halves as equal as they can be; whoever is aimed at is in the smaller one.
-func halves(nodes, order []string) split {
-	half := len(order) / 2
-	a, b := inOrder(nodes, order[:half]), inOrder(nodes, order[half:])
+// divide the voters into two halves as equal as they can be, the first of them into the smaller one, and the observers likewise.
+func divide(nodes, voters, observers []string) (a, b []string) {
+	v, o := len(voters)/2, len(observers)/2
+	return inOrder(nodes, slices.Concat(voters[:v], observers[:o])), inOrder(nodes, slices.Concat(voters[v:], observers[o:]))
+}
+
+func halves(nodes, voters, observers []string) split {
+	a, b := divide(nodes, voters, observers)
 	return split{what: fmt.Sprintf("cut %s | %s", list(a), list(b)), nodes: a, links: severed(nodes, a, b)}
 }
 
 // ring: each node sees itself and its nearest neighbours, a majority, and no two nodes see the same. Of three nodes each with one
-// neighbour on both sides sees all, so there the ring is opened: a chain, whose ends see two.
-func ring(nodes, order []string) split {
+// neighbour on both sides sees all, so there the ring is opened: a chain, whose ends see two. Observers see all.
+func ring(nodes, order, observers []string) split {
 	n := len(order)
 	if n <= 3 {
-		return bridge(nodes, order)
+		return bridge(nodes, order, observers)
 	}
 	reach := (n/2 + 1) / 2 // neighbours on each side: 1+2*reach > n/2
-	links := among(nodes, func(from, to string) bool {
+	links := among(inOrder(nodes, order), func(from, to string) bool {
 		apart := slices.Index(order, from) - slices.Index(order, to)
 		if apart < 0 {
 			apart = -apart
@@ -120,20 +129,19 @@ func ring(nodes, order []string) split {
 	})
 	return split{
 		what:  fmt.Sprintf("majority ring %s, each sees %d on either side", list(order), reach),
-		nodes: nodes, links: links,
+		nodes: inOrder(nodes, order), links: links,
 	}
 }
 
 // bridge: two sides that see each other only through one node in the middle. Of two nodes there is no middle.
-func bridge(nodes, order []string) split {
+func bridge(nodes, order, observers []string) split {
 	if len(order) < 3 {
-		return halves(nodes, order)
+		return halves(nodes, order, observers)
 	}
-	half := (len(order) - 1) / 2
-	a, b := inOrder(nodes, order[1:1+half]), inOrder(nodes, order[1+half:])
+	a, b := divide(nodes, order[1:], observers)
 	return split{
 		what:  fmt.Sprintf("cut %s | %s, bridge %s", list(a), list(b), order[0]),
-		nodes: inOrder(nodes, order[1:]), links: severed(nodes, a, b),
+		nodes: without(nodes, order[0]), links: severed(nodes, a, b),
 	}
 }
 
@@ -171,12 +179,13 @@ func breakPartition(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histo
 			return breakHandover(ctx, c, c.(cluster.Transferer), leader.node, without(alive, leader.node), r)
 		}
 	}
-	s := chooseSplit(nodes, order, leader.node, r)
+	observers := cluster.Observers(c)
+	s := chooseSplit(nodes, order, observers, leader.node, r)
 	for range 8 {
 		if len(within(s.links, alive)) > 0 {
 			break
 		}
-		s = chooseSplit(nodes, order, leader.node, r)
+		s = chooseSplit(nodes, order, observers, leader.node, r)
 	}
 	return s.cut(ctx, c, func() {})
 }

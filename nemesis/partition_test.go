@@ -42,7 +42,7 @@ func sees(nodes []string, links []cluster.Link, node string) []string {
 
 func TestHalvesAreHalves(t *testing.T) {
 	orders(t, []int{2, 3, 4, 5, 6, 7, 9}, func(t *testing.T, nodes, order []string, _ *rand.Rand) {
-		s := halves(nodes, order)
+		s := halves(nodes, order, nil)
 		small, large := len(nodes)/2, len(nodes)-len(nodes)/2
 		if got, want := len(s.links), 2*small*large; got != want {
 			t.Errorf("%d links, want %d", got, want)
@@ -64,7 +64,7 @@ func TestHalvesAreHalves(t *testing.T) {
 
 func TestEachOfTheRingSeesAnotherMajority(t *testing.T) {
 	orders(t, []int{3, 4, 5, 6, 7, 8, 9}, func(t *testing.T, nodes, order []string, _ *rand.Rand) {
-		s := ring(nodes, order)
+		s := ring(nodes, order, nil)
 		var views []string
 		for _, n := range nodes {
 			view := sees(nodes, s.links, n)
@@ -90,7 +90,7 @@ func TestEachOfTheRingSeesAnotherMajority(t *testing.T) {
 
 func TestBridgeIsTheOnlyWay(t *testing.T) {
 	orders(t, []int{3, 4, 5, 6, 7}, func(t *testing.T, nodes, order []string, _ *rand.Rand) {
-		s := bridge(nodes, order)
+		s := bridge(nodes, order, nil)
 		middle := order[0]
 		if got := sees(nodes, s.links, middle); len(got) != len(nodes) {
 			t.Errorf("the bridge %s sees only %v", middle, got)
@@ -134,7 +134,7 @@ func TestSplitsInAllShapes(t *testing.T) {
 			if r.IntN(2) == 0 {
 				leader = nodes[r.IntN(len(nodes))]
 			}
-			s := chooseSplit(nodes, order, leader, r)
+			s := chooseSplit(nodes, order, nil, leader, r)
 			sorted := among(nodes, func(from, to string) bool { return slices.Contains(s.links, cluster.Link{From: from, To: to}) })
 			if len(s.links) == 0 || !slices.Equal(s.links, sorted) {
 				t.Errorf("%s: links %v, want each once, in order", s.what, s.links)

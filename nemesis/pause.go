@@ -28,7 +28,7 @@ const freezes = 0.35
 
 func breakPause(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
 	before := look(ctx, c, c.Nodes())
-	targets, what := aim(before, r)
+	targets, what := aim(c, before, r)
 	verb, stop := "pause", c.(cluster.Pauser).Pause
 	if cluster.Lack(c, cluster.Freeze) == nil && r.Float64() < freezes {
 		verb, stop = "freeze", c.(cluster.Freezer).Freeze

@@ -80,6 +80,12 @@ func leaderOf(sights []sight) (sight, bool) {
 	return sights[best], true
 }
 
+// voting are the sights of the nodes that vote: of them a majority is one.
+func voting(c cluster.Cluster, sights []sight) []sight {
+	observers := cluster.Observers(c)
+	return slices.DeleteFunc(slices.Clone(sights), func(s sight) bool { return slices.Contains(observers, s.node) })
+}
+
 // those whose sight fits, in order.
 func those(sights []sight, fits func(sight) bool) []string {
 	var names []string

@@ -41,7 +41,7 @@ func breakSuccession(ctx context.Context, c cluster.Cluster, r *rand.Rand) (hist
 			blink, pause = true, min(pause, wink)
 			c.Sleep(min(reign, wink))
 		}
-		if names := those(look(ctx, c, c.Nodes()), isVoter); len(names) > 0 && target == "" {
+		if names := those(voting(c, look(ctx, c, c.Nodes())), isSettled); len(names) > 0 && target == "" {
 			target = names[int(who)%len(names)]
 		} else if target == "" {
 			continue
@@ -97,7 +97,7 @@ func electing(ctx context.Context, c cluster.Cluster) bool {
 }
 
 func isCandidate(s sight) bool { return s.up && s.status.Role == "candidate" }
-func isVoter(s sight) bool     { return s.up && !isCandidate(s) }
+func isSettled(s sight) bool   { return s.up && !isCandidate(s) }
 
 // killOne returns 1 where the node was seen to be down then, or has left.
 func killOne(ctx context.Context, c cluster.Cluster, node string) (dead int, err error) {

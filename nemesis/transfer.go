@@ -101,7 +101,7 @@ func settle(ctx context.Context, c cluster.Cluster, fault history.Fault, old sig
 	if leader.status.Term > old.status.Term {
 		return fault, nothing("the leader %s was deposed meanwhile, and leads again: term %d after %d", old.node, leader.status.Term, old.status.Term)
 	}
-	if 2*(len(heirsOf(ctx, c, sights, leader))+1) <= len(sights) {
+	if 2*(len(heirsOf(ctx, c, sights, leader))+1) <= len(voting(c, sights)) {
 		return fault, nothing("the leader %s is out of touch with a majority", leader.node)
 	}
 	return fault, nil

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +81,7 @@ func item(c Case, before []Item, i checkers.Item) Item {
 		provenance = "  " + clean(done.Note)
 	}
 	switch {
-	case done.Kind == history.OK && changes(call.Txn):
+	case done.Kind == history.OK && !call.Txn.ReadOnly():
 		told.Operation = operation(done.Txn)
 		told.Words = fmt.Sprintf("acknowledged at %s", seconds(done.Time)) + provenance
 	case done.Kind == history.OK:
@@ -139,12 +138,6 @@ func since(before []Item, call history.Op) string {
 		what = "acknowledged"
 	}
 	return fmt.Sprintf(", %.3g s after %d was %s", ago, newest+1, what)
-}
-
-func changes(t history.Txn) bool {
-	return slices.ContainsFunc(t, func(m history.Mop) bool {
-		return m.F != history.Read && m.F != history.Scan && m.F != history.Sync
-	})
 }
 
 // roleAt is what the node had last said of itself, if it had said so within the second before.

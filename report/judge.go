@@ -93,12 +93,12 @@ type Node struct {
 
 // Judge puts the history to all checkers. An error means that the history is malformed: there is no verdict on it.
 func Judge(c Case) (Verdict, error) {
-	v := Verdict{Format: 1, Plan: c.Plan, Counts: count(c.Ops), Stale: staleness(c.Ops), Files: map[string][]byte{}}
+	v := Verdict{Format: 1, Plan: c.Plan, Counts: count(c.Ops), Files: map[string][]byte{}}
 	calls, err := history.Pair(c.Ops)
 	if err != nil {
 		return v, fmt.Errorf("the history is malformed: %w", err)
 	}
-	v.Counts.Operations = len(calls)
+	v.Counts.Operations, v.Stale = len(calls), staleness(c.Ops, calls)
 	for _, op := range c.Ops {
 		v.Complete = v.Complete || op.Phase == history.PhaseStop
 		if op.State != nil {

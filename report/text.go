@@ -111,6 +111,13 @@ func (v *Verdict) table(b *strings.Builder) {
 		}
 		rows = append(rows, []string{label, word, note, took(j.Took)})
 	}
+	if s := v.Stale; s != nil {
+		note := ""
+		if s.Stale > 0 {
+			note = fmt.Sprintf("by %.3f s at most; newer writes missed: %d at most", s.Time.Seconds(), s.Versions)
+		}
+		rows = append(rows, []string{"stale reads", fmt.Sprintf("%s of %s", thousands(s.Stale), thousands(s.Reads)), note})
+	}
 	columns(b, rows)
 }
 

@@ -23,11 +23,11 @@ type conn struct {
 	key     uint64 // of its draws
 	drawn   uint64
 
-	seq    uint32        // of the last request
-	sent   []sentRequest // that the process has not taken yet
-	at     int64         // when the last thing sent arrives: nothing overtakes it
-	choked bool          // a request found no room at the node; none after it arrives
-	open   []uint64      // requests since the operation began, or before the first, that no reply has named
+	seq    uint32   // of the last request
+	sent   [][]byte // requests that the process has not taken yet
+	at     int64    // when the last thing sent arrives: nothing overtakes it
+	choked bool     // a request found no room at the node; none after it arrives
+	open   []uint64 // requests since the operation began, or before the first, that no reply has named
 
 	heard   []machine.Reply // that are on their way
 	heardAt int64           // when the last of them arrives
@@ -42,11 +42,6 @@ type conn struct {
 	dead   bool // the process is gone
 	reset  bool // and the client knows
 	closed bool // by the client
-}
-
-type sentRequest struct {
-	seq  uint32
-	body []byte
 }
 
 const dialTimeout = time.Second // where the client gives none
@@ -83,7 +78,7 @@ func (s *Sim) tongue(read string) machine.Tongue {
 	if s.config.Tongue == nil {
 		return &machine.Commands{Local: read == "local"}
 	}
-	return s.config.Tongue(read, stream(s.config.Seed, streamTongue, uint64(len(s.conns))))
+	return s.config.Tongue(read)
 }
 
 func (s *Sim) open(n *node, o cluster.Options, tongue machine.Tongue) *conn {
@@ -185,19 +180,16 @@ func (c *conn) ask(requests [][]byte) error {
 
 func (c *conn) send(body []byte) {
 	c.seq++
-	c.sent = append(c.sent, sentRequest{c.seq, body})
+	c.sent = append(c.sent, body)
 	c.open = append(c.open, uint64(c.seq))
 	c.at = max(c.at, c.sim.now+c.delay())
 	c.sim.plan(c.at, request, c.index, c.seq)
 }
 
-// take what a request says: the process reads it. Those before it were read or will never be.
-func (c *conn) take(seq uint32) (body []byte) {
-	n := 0
-	for ; n < len(c.sent) && c.sent[n].seq <= seq; n++ {
-		body = c.sent[n].body
-	}
-	c.sent = slices.Delete(c.sent, 0, n)
+// take what the next request says: the process reads them in their order.
+func (c *conn) take() []byte {
+	body := c.sent[0]
+	c.sent = slices.Delete(c.sent, 0, 1)
 	return body
 }
 

@@ -333,7 +333,7 @@ func (c *court) hashed(s *Sim, n *node, index, hash uint64) {
 
 // acknowledged: durability. Asked when the reply leaves the node.
 func (c *court) acknowledged(s *Sim, n *node, e machine.Entry) {
-	if e == (machine.Entry{}) || n.inspector == nil {
+	if e.Index == 0 && e.Revision == 0 || n.inspector == nil {
 		return
 	}
 	index, term := e.Index, e.Term

@@ -92,8 +92,12 @@ func (s *Sim) start(n *node) {
 		Snapshot: n.disk.snapshot, Log: n.disk.log, Options: s.config.Options,
 	}
 	if n.founder {
-		for i := range s.config.Nodes {
-			c.Voters = append(c.Voters, i+1)
+		for id := 1; id <= s.Size(); id++ {
+			if id <= s.config.Nodes {
+				c.Voters = append(c.Voters, id)
+			} else {
+				c.Observers = append(c.Observers, id)
+			}
 		}
 	}
 	defer s.dies(n)
@@ -213,7 +217,7 @@ func (s *Sim) step(n *node, in input) {
 		s.message = in.message
 		e.Message = &s.message
 	case request:
-		s.request = machine.Request{Conn: in.conn.id(), Seq: uint64(in.seq), Body: in.conn.take(in.seq)}
+		s.request = machine.Request{Conn: in.conn.id(), Seq: uint64(in.seq), Body: in.conn.take()}
 		e.Request = &s.request
 	case gone:
 		e.Gone = in.conn.id()

@@ -204,3 +204,22 @@ func TestEntryThatMadeARevision(t *testing.T) {
 		}
 	}
 }
+
+// emptyLog has no entry.
+type emptyLog struct{}
+
+func (emptyLog) Entry(uint64) (uint64, []byte, bool) { return 0, nil, false }
+func (emptyLog) Changed() uint64                     { return 0 }
+
+// TestReplyThatRestsOnNoEntry: that a handover came about is known to a server that has just started and has applied nothing.
+func TestReplyThatRestsOnNoEntry(t *testing.T) {
+	var c court
+	c.at(0)
+	c.acknowledged(&Sim{}, &node{id: 1, inspector: emptyLog{}}, machine.Entry{Term: 10})
+	if len(c.violations) > 0 {
+		t.Errorf("got %q, want no violation", c.violations)
+	}
+	if c.acknowledged(&Sim{}, &node{id: 1, inspector: emptyLog{}}, machine.Entry{Term: 10, Index: 1}); len(c.violations) != 1 {
+		t.Errorf("got %q, want a violation: nobody has applied the entry", c.violations)
+	}
+}

@@ -22,11 +22,15 @@ import (
 
 // Config of a run.
 type Config struct {
-	Seed  uint64
-	Nodes int // n1 .. n<Nodes>, the first voters
-	New   func(machine.Config) machine.Machine
-	// Tongue of each client connection, by its read mode and a number drawn for it; nil: machine.Commands.
-	Tongue  func(read string, draw uint64) machine.Tongue
+	Seed      uint64
+	Nodes     int // n1 .. n<Nodes>, the first voters
+	Observers int // the nodes after them
+	New       func(machine.Config) machine.Machine
+	// Tongue of each client connection, by its read mode; nil: machine.Commands.
+	Tongue func(read string) machine.Tongue
+	// Lack tells what the system cannot do itself, as cluster.System does; nil: it knows the commands of package machine that change who leads and who
+	// takes part.
+	Lack    func(cluster.Power) error
 	Options machine.Options
 	Weather Weather
 	// Unchecked leaves the invariants out, to measure what they cost. Never for a run that is judged.
@@ -94,6 +98,7 @@ var (
 	_ cluster.Transferer = (*Sim)(nil)
 	_ cluster.Members    = (*Sim)(nil)
 	_ cluster.Sizer      = (*Sim)(nil)
+	_ cluster.Observed   = (*Sim)(nil)
 	_ cluster.Quorum     = (*Sim)(nil)
 	_ cluster.Watcher    = (*Sim)(nil)
 )
@@ -110,7 +115,7 @@ func New(c Config) *Sim {
 		config: c, period: int64(c.Options.Tick), delays: lognormal(c.Weather.Delay, c.Weather.Spread),
 		jitters: stream(c.Seed, streamJitter), lose: share(c.Weather.Loss), double: share(c.Weather.Duplicate),
 	}
-	for range c.Nodes {
+	for range s.Size() {
 		s.add()
 	}
 	for _, n := range s.nodes {
@@ -210,7 +215,17 @@ func (s *Sim) Nodes() []string {
 }
 
 // Size is with how many members the run began.
-func (s *Sim) Size() int { return s.config.Nodes }
+func (s *Sim) Size() int { return s.config.Nodes + s.config.Observers }
+
+// Observers are the members that have no vote.
+func (s *Sim) Observers() (names []string) {
+	for _, n := range s.nodes[s.config.Nodes:s.Size()] {
+		if n.member {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
 
 // member finds a node by its name; one that has left is an error.
 func (s *Sim) member(name string) (*node, error) {

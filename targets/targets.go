@@ -22,14 +22,16 @@ type Target struct {
 	Doc   string
 	Modes []string // of reads; the first is the default
 	Flaws []Flaw   // that can be planted
+	// Observers: its clusters can have nodes without a vote.
+	Observers bool
 	// Checkers are names of judgements, by workload, that its histories are put to besides those of the workload.
 	Checkers map[string][]string
 	// Defaults of what a plan leaves open.
 	Defaults machine.Options
 	// New makes one node's machine, for the simulator and for the daemon.
 	New func(machine.Config) machine.Machine
-	// Tongue of one client connection in the simulator, by its read mode and a number drawn for it.
-	Tongue func(read string, draw uint64) machine.Tongue
+	// Tongue of one client connection in the simulator, by its read mode.
+	Tongue func(read string) machine.Tongue
 	// Front serves a node's clients; see daemon.Config.
 	Front func(net.Listener, daemon.Host) error
 	// Try is a command line for people who want to try it, with a %s for the endpoints.
@@ -62,6 +64,16 @@ func Names() (names []string) {
 	return names
 }
 
+// Observed are the names of the targets that can have observers.
+func Observed() (names []string) {
+	for _, t := range Table {
+		if t.Observers {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
+
 // FlawNames are the names of the flaws that can be planted in t.
 func (t Target) FlawNames() (names []string) {
 	for _, f := range t.Flaws {
@@ -79,7 +91,7 @@ func raftTarget() Target {
 			Read: raft.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
 		New:    raft.New,
-		Tongue: func(read string, _ uint64) machine.Tongue { return &machine.Commands{Local: read == "local"} },
+		Tongue: func(read string) machine.Tongue { return &machine.Commands{Local: read == "local"} },
 		Front:  func(l net.Listener, h daemon.Host) error { return etcd.Serve(l, h) },
 		Try:    "ETCDCTL_API=3 etcdctl --endpoints %s put key value",
 		System: cluster.System{
@@ -94,14 +106,15 @@ func raftTarget() Target {
 
 func zabTarget() Target {
 	t := Target{
-		Name:  "zab",
-		Doc:   "our ZAB behind the ZooKeeper client protocol",
-		Modes: zab.Modes,
+		Name:      "zab",
+		Doc:       "our ZAB behind the ZooKeeper client protocol",
+		Modes:     zab.Modes,
+		Observers: true,
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
 		New:      zab.New,
-		Tongue:   func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
+		Tongue:   func(read string) machine.Tongue { return &zab.Tongue{Mode: read} },
 		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
 		Try:      "zkCli.sh -server %s create /greeting hello",
 		Checkers: map[string][]string{"register": {"osc", "sessions"}},
@@ -115,9 +128,13 @@ func zabTarget() Target {
 
 // nodeArgs is the command line of one of our own nodes.
 func nodeArgs(n cluster.Node) []string {
-	voters := []string{strconv.Itoa(n.ID)}
-	for _, p := range n.Peers {
-		voters = append(voters, strconv.Itoa(p.ID))
+	var voters, observers []string
+	for _, p := range append([]cluster.Peer{{ID: n.ID, Observer: n.Observer}}, n.Peers...) {
+		if id := strconv.Itoa(p.ID); p.Observer {
+			observers = append(observers, id)
+		} else {
+			voters = append(voters, id)
+		}
 	}
 	args := []string{
 		"node", "--id", strconv.Itoa(n.ID), "--dir", n.Dir, "--peer", n.Peer, "--client", n.Client, "--target", n.Target,
@@ -138,6 +155,9 @@ func nodeArgs(n cluster.Node) []string {
 	}
 	if n.Joining {
 		return append(args, "--join")
+	}
+	if len(observers) > 0 {
+		args = append(args, "--observers", strings.Join(observers, ","))
 	}
 	return append(args, "--voters", strings.Join(voters, ","))
 }

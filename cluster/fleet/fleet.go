@@ -17,11 +17,12 @@ import (
 
 // Config of a fleet.
 type Config struct {
-	System   cluster.System
-	Dir      string // of the run
-	Nodes    int    // n1 to n<Nodes> at the beginning
-	Seed     uint64
-	Settings cluster.Settings
+	System    cluster.System
+	Dir       string // of the run
+	Nodes     int    // n1 to n<Nodes> at the beginning, voters
+	Observers int    // the next ones
+	Seed      uint64
+	Settings  cluster.Settings
 }
 
 // Host is the kind of machine that the nodes run on. Its methods may be called at once from several goroutines.
@@ -105,11 +106,12 @@ func New(ctx context.Context, config Config, host Host) (*Cluster, error) {
 // Begin makes the first nodes, lets all of them know of all others, and starts them side by side. It returns when each has answered.
 func (c *Cluster) Begin(ctx context.Context) error {
 	var all []*Node
-	for range c.config.Nodes {
+	for i := range c.Size() {
 		n, err := c.newNode(false)
 		if err != nil {
 			return err
 		}
+		n.observer = i >= c.config.Nodes
 		all = append(all, n)
 	}
 	c.mu.Lock()
@@ -189,7 +191,12 @@ func (c *Cluster) Wait() { c.work.Wait() }
 func (c *Cluster) Nodes() []string { return namesOf(c.Members()) }
 
 // Size is the number of members that the cluster began with.
-func (c *Cluster) Size() int { return c.config.Nodes }
+func (c *Cluster) Size() int { return c.config.Nodes + c.config.Observers }
+
+// Observers are the members that have no vote.
+func (c *Cluster) Observers() []string {
+	return namesOf(slices.DeleteFunc(c.Members(), func(n *Node) bool { return !n.observer }))
+}
 
 // Address is where clients reach a node. It may change at a restart.
 func (c *Cluster) Address(name string) (string, error) {

@@ -17,7 +17,7 @@ func (c *Cluster) peersOf(n *Node) []cluster.Peer {
 	var peers []cluster.Peer
 	for _, other := range c.Everybody() {
 		if other != n {
-			peers = append(peers, cluster.Peer{ID: other.ID, Address: c.host.PeerAddress(n, other)})
+			peers = append(peers, cluster.Peer{ID: other.ID, Address: c.host.PeerAddress(n, other), Observer: other.observer})
 		}
 	}
 	return peers
@@ -78,16 +78,7 @@ func (c *Cluster) leader(ctx context.Context) (*Node, error) {
 }
 
 // Lack tells what the system that runs cannot do itself.
-func (c *Cluster) Lack(power cluster.Power) error {
-	s := c.config.System
-	switch {
-	case power == cluster.Transfers && s.Transfer == nil:
-		return fmt.Errorf("%s does not hand over leadership", s.Name)
-	case power == cluster.Membership && (s.Join == nil || s.Leave == nil):
-		return fmt.Errorf("%s does not change its members", s.Name)
-	}
-	return nil
-}
+func (c *Cluster) Lack(power cluster.Power) error { return c.config.System.Lack(power) }
 
 // Transfer asks the leader to hand over. It returns when the leader has agreed; whether it comes to pass shows in Status.
 func (c *Cluster) Transfer(ctx context.Context, to string) error {

@@ -23,7 +23,8 @@ type Node struct {
 	Log   *Journal
 	Place Place
 
-	joining bool
+	joining  bool
+	observer bool
 	// peers as they were when it was made: the first configuration must be the same at every start, whoever has left or joined since.
 	peers []cluster.Peer
 
@@ -130,6 +131,7 @@ func (c *Cluster) args(n *Node) []string {
 		Peers:    n.peers,
 		Cluster:  c.name,
 		Joining:  n.joining,
+		Observer: n.observer,
 		Seed:     Mix(c.config.Seed, uint64(n.ID), starts),
 		Settings: c.config.Settings,
 	})
@@ -170,9 +172,9 @@ func (c *Cluster) ready(ctx context.Context, n *Node, life Life) error {
 		select {
 		case <-poll.C:
 		case <-life.Done():
-			return fmt.Errorf("it ended with %s: %s", life.Ending(), strings.Join(n.Log.Ending(), " | "))
+			return fmt.Errorf("%w: it ended with %s: %s", cluster.ErrSystem, life.Ending(), strings.Join(n.Log.Ending(), " | "))
 		case <-bound.Done():
-			return fmt.Errorf("no answer within %v: %w", startBound, err)
+			return fmt.Errorf("%w: no answer within %v: %w", cluster.ErrSystem, startBound, err)
 		}
 	}
 }

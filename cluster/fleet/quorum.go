@@ -10,19 +10,20 @@ import (
 	"assize/cluster"
 )
 
-// MendQuorum mends a random quorum completely and kills and cuts off everybody else. A majority of the members is not always one: where a node
+// MendQuorum mends a random quorum completely and kills and cuts off everybody else. A majority of the voters is not always one: where a node
 // has just been asked to join or to leave, some may already count by a configuration that others have not heard of, so the quorum grows
 // until it is a majority of every configuration that any of its nodes knows.
 func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error) {
 	c.change.Lock()
 	defer c.change.Unlock()
 	members := c.Members()
+	voters := slices.DeleteFunc(slices.Clone(members), func(n *Node) bool { return n.observer })
 	order := c.Everybody()
 	r := rand.New(rand.NewPCG(draw, 0x6d656e64))
 	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	for size := 1; size <= len(order); size++ {
 		quorum := order[:size]
-		if !majority(quorum, namesOf(members)) {
+		if !majority(quorum, namesOf(voters)) {
 			continue
 		}
 		if err := c.isolate(ctx, quorum, order[size:]); err != nil {
@@ -32,7 +33,7 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 		for _, n := range quorum {
 			s, err := c.heed(ctx, n)
 			if err != nil {
-				return nil, fmt.Errorf("mend a quorum: %w", err)
+				return nil, fmt.Errorf("mend a quorum: %w: %w", cluster.ErrSystem, err)
 			}
 			enough = enough && (len(s.Members) == 0 || majority(quorum, s.Members))
 		}
@@ -42,7 +43,7 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 			return namesOf(kept), nil
 		}
 	}
-	return nil, errors.New("mend a quorum: all nodes together are none")
+	return nil, fmt.Errorf("mend a quorum: %w: all nodes together are none", cluster.ErrSystem)
 }
 
 // heed asks a node that has just been mended for its status, again where it does not answer in time: a machine may be busy.

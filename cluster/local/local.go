@@ -25,12 +25,13 @@ import (
 
 // Config of a cluster.
 type Config struct {
-	System   cluster.System
-	Binary   string // of the nodes; empty: this executable
-	Dir      string // of the run
-	Nodes    int    // n1 to n<Nodes>
-	Seed     uint64
-	Settings cluster.Settings
+	System    cluster.System
+	Binary    string // of the nodes; empty: this executable
+	Dir       string // of the run
+	Nodes     int    // n1 to n<Nodes>, voters
+	Observers int    // the next ones
+	Seed      uint64
+	Settings  cluster.Settings
 	// Direct leaves the relays out, for measuring: links can then be neither cut nor shaped.
 	Direct bool
 }
@@ -82,7 +83,7 @@ func New(ctx context.Context, config Config) (*Cluster, error) {
 	config.Dir = dir
 	c := &Cluster{config: config, spawner: newSpawner(), lackSkew: skew.Able()}
 	c.Cluster, err = fleet.New(ctx, fleet.Config{
-		System: config.System, Dir: dir, Nodes: config.Nodes, Seed: config.Seed, Settings: config.Settings,
+		System: config.System, Dir: dir, Nodes: config.Nodes, Observers: config.Observers, Seed: config.Seed, Settings: config.Settings,
 	}, c)
 	if err != nil {
 		c.spawner.close()

@@ -170,8 +170,11 @@ func TestNodeThatCannotStartIsAnError(t *testing.T) {
 	if !strings.Contains(err.Error(), "start n1") || !strings.Contains(err.Error(), "invalid value") {
 		t.Errorf("error without the node or its words: %v", err)
 	}
-	if _, err := New(t.Context(), Config{System: w.system(), Dir: dir, Nodes: 1, Binary: filepath.Join(dir, "none")}); err == nil {
-		t.Error("started without a binary")
+	if !errors.Is(err, cluster.ErrSystem) {
+		t.Errorf("a server that ends by itself is the test's doing: %v", err)
+	}
+	if _, err := New(t.Context(), Config{System: w.system(), Dir: dir, Nodes: 1, Binary: filepath.Join(dir, "none")}); err == nil || errors.Is(err, cluster.ErrSystem) {
+		t.Errorf("started without a binary, or that was the system's doing: %v", err)
 	}
 	if _, err := New(t.Context(), Config{System: w.system(), Dir: dir}); err == nil {
 		t.Error("started without nodes")
@@ -390,6 +393,37 @@ func TestQuorumIsOneOfEveryConfiguration(t *testing.T) {
 	}
 	if err := c.Start(t.Context(), "n1"); err != nil || !pending.Answering() {
 		t.Errorf("the node that may have joined is down: %v", err)
+	}
+}
+
+// Observers are nodes like others, but of a quorum they are no part: it has two of the three that vote, however many observers are in it.
+func TestQuorumIsOneOfThoseThatVote(t *testing.T) {
+	w := &town{members: []string{"n1", "n2", "n3"}}
+	c, err := New(t.Context(), Config{System: w.system(), Dir: t.TempDir(), Nodes: 3, Observers: 4, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, want := c.Observers(), []string{"n4", "n5", "n6", "n7"}; !slices.Equal(got, want) || c.Size() != 7 || len(c.Nodes()) != 7 {
+		t.Fatalf("observers %v of %v, want %v", got, c.Nodes(), want)
+	}
+	w.mu.Lock()
+	w.members = nil // nobody tells
+	w.mu.Unlock()
+	least := 7
+	for draw := range uint64(8) {
+		kept, err := c.MendQuorum(t.Context(), draw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		voting := slices.DeleteFunc(slices.Clone(kept), func(n string) bool { return n > "n3" })
+		if len(voting) != 2 {
+			t.Errorf("draw %d: of %v two must vote", draw, kept)
+		}
+		least = min(least, len(kept))
+	}
+	if least > 3 {
+		t.Errorf("no quorum has fewer than %d nodes", least)
 	}
 }
 

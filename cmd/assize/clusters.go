@@ -40,7 +40,7 @@ func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string, _ fu
 	o, w := t.Defaults, p.Weather
 	o.Read, o.Flaw, o.Heartbeat, o.Election, o.Snapshot = p.Read, p.Flaw, p.Heartbeat, p.Election, w.Snapshot
 	s := sim.New(sim.Config{
-		Seed: p.Seed, Nodes: p.Nodes, New: t.New, Tongue: t.Tongue, Options: o,
+		Seed: p.Seed, Nodes: p.Nodes, Observers: p.Observers, New: t.New, Tongue: t.Tongue, Lack: t.System.Lack, Options: o,
 		Weather: sim.Weather{
 			Delay: w.Delay, Spread: w.Spread, Loss: w.Loss, Duplicate: w.Duplicate, Sync: w.Sync, Tear: w.Tear, Drift: w.Drift,
 		},
@@ -50,7 +50,7 @@ func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string, _ fu
 
 func openLocal(ctx context.Context, t targets.Target, p harness.Plan, dir string, _ func(string)) (cluster.Cluster, func(func()) error, error) {
 	c, err := local.New(ctx, local.Config{
-		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed,
+		System: t.System, Dir: dir, Nodes: p.Nodes, Observers: p.Observers, Seed: p.Seed,
 		Settings: settings(t, p),
 	})
 	if err != nil {

@@ -8,18 +8,26 @@ import (
 	"assize/cluster"
 	"assize/cluster/fleet"
 	"assize/cluster/local"
-	"assize/sim"
-	"assize/targets/raft"
+	"assize/harness"
+	"assize/targets"
 )
 
 func TestPowersAreToldWithWhatIsLacking(t *testing.T) {
-	s := sim.New(sim.Config{Seed: 1, Nodes: 1, New: raft.New})
+	opened := func(name string) cluster.Cluster {
+		target, _ := targets.Find(name)
+		c, _, err := openSim(t.Context(), target, harness.Plan{Nodes: 1}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
 	for _, c := range []struct {
 		name       string
 		c          cluster.Cluster
 		has, lacks []string // the latter as beginnings
 	}{
-		{"sim", s, []string{"pause", "cut", "shape", "duplicate", "skew", "members"}, []string{"freeze: ", "crash: "}},
+		{"sim", opened("raft"), []string{"pause", "cut", "shape", "duplicate", "skew", "transfer", "members"}, []string{"freeze: ", "crash: "}},
+		{"sim of ZAB", opened("zab"), []string{"pause", "cut"}, []string{"freeze: ", "crash: ", "transfer: zab ", "members: zab "}},
 		// Of no system, which hands over nothing and keeps its members.
 		{"local", &local.Cluster{Cluster: &fleet.Cluster{}}, []string{"pause", "cut", "shape"}, []string{"freeze: ", "crash: ", "duplicate: ", "transfer: ", "members: "}},
 	} {

@@ -41,7 +41,7 @@ func teller(w io.Writer, quiet bool) func(string) {
 
 func openDocker(ctx context.Context, t targets.Target, p harness.Plan, dir string, say func(string)) (cluster.Cluster, func(func()) error, error) {
 	c, err := docker.New(ctx, docker.Config{
-		System: t.System, Dir: dir, Nodes: p.Nodes, Seed: p.Seed, Settings: settings(t, p), Grace: p.Grace,
+		System: t.System, Dir: dir, Nodes: p.Nodes, Observers: p.Observers, Seed: p.Seed, Settings: settings(t, p), Grace: p.Grace,
 		Disconnect: p.Cut == harness.CutDisconnect, Progress: say,
 	})
 	if err != nil {

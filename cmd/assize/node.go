@@ -36,6 +36,7 @@ func nodeCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Value: "raft", Usage: "`system`: " + strings.Join(targets.Names(), ", ")},
 			&cli.StringFlag{Name: "cluster", Usage: "`name` of the cluster; nodes that were told another do not talk to each other"},
 			&cli.StringFlag{Name: "voters", Usage: "first `members`, e.g. 1,2,3"},
+			&cli.StringFlag{Name: "observers", Usage: "first `members` without a vote, e.g. 4,5 (targets with observers)"},
 			&cli.StringFlag{Name: "peers", Usage: "where others are that <dir>/peers.json does not name, e.g. `2=HOST:PORT,3=HOST:PORT`"},
 			&cli.BoolFlag{Name: "join", Usage: "join a running cluster: its members decide who the members are"},
 			&cli.StringFlag{Name: "read", Usage: "what a linearizable read rests on, see list"},
@@ -84,7 +85,7 @@ func runNode(c *cli.Context) error {
 }
 
 // told are the flags that say who a node is, and where.
-var told = []string{"id", "dir", "peer", "client", "target", "cluster", "voters", "peers", "join"}
+var told = []string{"id", "dir", "peer", "client", "target", "cluster", "voters", "observers", "peers", "join"}
 
 // nodeConfig is what the flags say.
 func nodeConfig(c *cli.Context) (daemon.Config, error) {
@@ -103,6 +104,9 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	target, ok := targets.Find(node.Target)
 	if !ok {
 		return daemon.Config{}, usage("target %q is not known; targets are %s", node.Target, strings.Join(targets.Names(), ", "))
+	}
+	if config.Observers != nil && !target.Observers {
+		return daemon.Config{}, usage("%s has no observers; those that have are %s", target.Name, strings.Join(targets.Observed(), ", "))
 	}
 	node.Read, node.Flaw = c.String("read"), c.String("flaw")
 	if node.Read != "" && !slices.Contains(target.Modes, node.Read) {
@@ -132,7 +136,11 @@ func byFlags(c *cli.Context) (daemon.Config, error) {
 			return daemon.Config{}, usage("--%s is missing; see assize node --help", name)
 		}
 	}
-	voters, err := parseVoters(c.String("voters"))
+	voters, err := parseIDs(c, "voters")
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	observers, err := parseIDs(c, "observers")
 	if err != nil {
 		return daemon.Config{}, err
 	}
@@ -143,17 +151,21 @@ func byFlags(c *cli.Context) (daemon.Config, error) {
 	switch id := c.Int("id"); {
 	case id < 1:
 		return daemon.Config{}, usage("--id %d: ids begin with 1", id)
-	case c.Bool("join") && voters != nil:
-		return daemon.Config{}, usage("a node that joins learns who votes: --join excludes --voters")
-	case !c.Bool("join") && !slices.Contains(voters, id):
-		return daemon.Config{}, usage("--voters %q do not contain --id %d; a node that is to join needs --join", c.String("voters"), id)
+	case c.Bool("join") && (voters != nil || observers != nil):
+		return daemon.Config{}, usage("a node that joins learns who votes: --join excludes --voters and --observers")
+	case slices.ContainsFunc(observers, func(o int) bool { return slices.Contains(voters, o) }):
+		return daemon.Config{}, usage("--voters %q and --observers %q have members in common", c.String("voters"), c.String("observers"))
+	case !c.Bool("join") && len(voters) == 0:
+		return daemon.Config{}, usage("--voters are missing: nobody votes; a node that is to join needs --join")
+	case !c.Bool("join") && !slices.Contains(voters, id) && !slices.Contains(observers, id):
+		return daemon.Config{}, usage("neither --voters %q nor --observers %q contain --id %d; a node that is to join needs --join", c.String("voters"), c.String("observers"), id)
 	}
 	return daemon.Config{
 		Node: cluster.Node{
 			ID: c.Int("id"), Dir: c.String("dir"), Peer: c.String("peer"), Client: c.String("client"), Peers: peers, Joining: c.Bool("join"),
 			Cluster: c.String("cluster"), Settings: cluster.Settings{Target: c.String("target")},
 		},
-		Voters: voters,
+		Voters: voters, Observers: observers,
 	}, nil
 }
 
@@ -201,20 +213,21 @@ func parseSuper(s string) (string, error) {
 	return s, nil
 }
 
-// parseVoters reads 1,2,3.
-func parseVoters(s string) (voters []int, err error) {
+// parseIDs reads the flag of that name, such as 1,2,3.
+func parseIDs(c *cli.Context, name string) (ids []int, err error) {
+	s := c.String(name)
 	if s == "" {
 		return nil, nil
 	}
 	for _, part := range strings.Split(s, ",") {
 		id, err := strconv.Atoi(part)
-		if err != nil || id < 1 || slices.Contains(voters, id) {
-			return nil, usage("--voters %q: want different ids such as 1,2,3", s)
+		if err != nil || id < 1 || slices.Contains(ids, id) {
+			return nil, usage("--%s %q: want different ids such as 1,2,3", name, s)
 		}
-		voters = append(voters, id)
+		ids = append(ids, id)
 	}
-	slices.Sort(voters)
-	return voters, nil
+	slices.Sort(ids)
+	return ids, nil
 }
 
 // parsePeers reads 2=HOST:PORT,3=HOST:PORT.

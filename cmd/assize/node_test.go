@@ -30,7 +30,13 @@ func TestNodeCommandLine(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--voters 2,3", "do not contain --id 1"},
+		{"--voters 2,3", "contain --id 1"},
+		{"--voters 2,3 --observers 4,5 --target zab", "contain --id 1"},
+		{"--voters 2,3 --observers 1", "raft has no observers; those that have are zab"},
+		{"--voters 1,2 --observers 2 --target zab", "have members in common"},
+		{"--observers 1 --target zab", "nobody votes"},
+		{"--observers 1 --join --target zab", "--join excludes"},
+		{"--voters 2 --observers 1,1 --target zab", "--observers \"1,1\": want different ids"},
 		{"", "--join"},
 		{"--voters 1,1", "want different ids"},
 		{"--voters 1,x", "want different ids"},

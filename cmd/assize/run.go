@@ -29,6 +29,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "target", Value: "raft", Usage: "system under test: " + strings.Join(targets.Names(), ", ")},
 		&cli.StringFlag{Name: "cluster", Value: autoKind, Usage: "where it runs: auto (docker where an engine answers, else local), " + strings.Join(kindNames(), ", ")},
 		&cli.StringFlag{Name: "nodes", Usage: "`number` of nodes", DefaultText: "5"},
+		&cli.StringFlag{Name: "observers", Usage: "`number` of further nodes, without a vote (targets: " + strings.Join(targets.Observed(), ", ") + ")", DefaultText: "0"},
 		&cli.StringFlag{Name: "workload", Value: "register", Usage: "what clients do: " + strings.Join(workloadNames(), ", ")},
 		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all, none, " + strings.Join(nemesisNames(), ", ")},
 		&cli.StringFlag{Name: "time", Value: "20s", Usage: "`duration` of the storm, e.g. 30s, 2m"},
@@ -131,7 +132,7 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 	if c.String("nemesis") == "" {
 		p.Nemesis = []string{noNemeses}
 	}
-	err := errors.Join(number(c, "nodes", &p.Nodes), number(c, "clients", &p.Clients), duration(c, "time", &p.Time),
+	err := errors.Join(number(c, "nodes", &p.Nodes), count(c, "observers", &p.Observers), number(c, "clients", &p.Clients), duration(c, "time", &p.Time),
 		duration(c, "timeout", &p.Timeout), duration(c, "grace", &p.Grace), float(c, "rate", &p.Rate))
 	if err != nil {
 		return p, wrong{err}
@@ -185,7 +186,7 @@ func validate(p harness.Plan) error {
 		nemeses = append([]string{allNemeses, noNemeses}, nemeses...)
 	}
 	err := p.Validate(harness.Allowed{
-		Targets: targets.Names(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),
+		Targets: targets.Names(), Observed: targets.Observed(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),
 	})
 	if err == nil && p.Record && p.Cluster == simKind {
 		err = &harness.FieldError{Field: "record", Reason: "only nodes that are processes record; in the simulator the seed repeats all of a run"}
@@ -204,6 +205,14 @@ func number(c *cli.Context, name string, into *int) error {
 	}
 	*into = n
 	return nil
+}
+
+// count is a number that may be 0.
+func count(c *cli.Context, name string, into *int) error {
+	if c.String(name) == "0" {
+		return nil
+	}
+	return number(c, name, into)
 }
 
 func float(c *cli.Context, name string, into *float64) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -19,6 +20,7 @@ func upCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "target", Value: "raft", Usage: "system: " + strings.Join(targets.Names(), ", ")},
 			&cli.StringFlag{Name: "nodes", Value: "3", Usage: "`number` of nodes"},
+			&cli.StringFlag{Name: "observers", Usage: "`number` of further nodes, without a vote (targets: " + strings.Join(targets.Observed(), ", ") + ")", DefaultText: "0"},
 			&cli.StringFlag{Name: "read", Usage: "`mode`: what a linearizable read rests on", DefaultText: "the target's first"},
 			&cli.StringFlag{Name: "flaw", Usage: "planted `flaw`"},
 			&cli.DurationFlag{Name: "election", Usage: "least election time-out; a longer one sees fewer elections on a busy machine", DefaultText: "the target's"},
@@ -34,7 +36,7 @@ func up(c *cli.Context) error {
 		return usage("up takes no arguments, got %q", c.Args().First())
 	}
 	p := harness.Plan{Target: c.String("target"), Cluster: localKind, Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"), Election: c.Duration("election")}
-	if err := number(c, "nodes", &p.Nodes); err != nil {
+	if err := errors.Join(number(c, "nodes", &p.Nodes), count(c, "observers", &p.Observers)); err != nil {
 		return wrong{err}
 	}
 	fill(&p)

@@ -104,6 +104,10 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"check", "check takes one argument, the run's directory; got 0"},
 		{"check " + dir, dir + " is not the directory of a run"},
 		{"list more", `list takes no arguments, got "more"`},
+		{"up --observers 1", `--observers: raft has no observers; those that have are zab`},
+		{"run --target raft --observers 1", `--observers: raft has no observers; those that have are zab`},
+		{"run --target zab --observers -1", `--observers: -1 is not from 0 to 94, which makes 99 nodes`},
+		{"up --target zab --observers two", `--observers: "two" is not a whole number from 1 on`},
 		{"up --nodes x", `--nodes: "x" is not a whole number from 1 on`},
 		{"up --read x", `--read: unknown value "x"; allowed are readindex, `},
 	}...) {

@@ -7,21 +7,29 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Operations.
-const (
-	put          = "put"
-	get          = "get"          // linearizable
-	serializable = "serializable" // a read of the node's own state
-)
+// protocol is what a server's clients speak.
+type protocol struct {
+	name       string
+	operations []string // the first one writes
+	leads      func(ctx context.Context, address string) (bool, error)
+	// prepare what the operations need; nil: nothing.
+	prepare func(ctx context.Context, address string) error
+	// dial opens one connection, the number'th of a load.
+	dial func(ctx context.Context, address string, number int) (session, error)
+}
 
-var operations = []string{put, get, serializable}
+// session is a connection that has one request under way at a time.
+type session interface {
+	// do the i'th operation.
+	do(ctx context.Context, operation string, i int, value []byte) error
+	close()
+}
+
+var protocols = []protocol{etcd, zookeeper}
 
 // Where connections go.
 const (
@@ -37,6 +45,7 @@ const (
 
 // load is one measurement: each connection has one request under way at a time.
 type load struct {
+	protocol
 	endpoints   []string
 	operation   string
 	connections int
@@ -49,15 +58,11 @@ type result struct {
 	median, tail time.Duration
 }
 
-func dial(address string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
-}
-
 // leader asks the endpoints who leads.
-func leader(ctx context.Context, endpoints []string) (string, error) {
+func (p protocol) leader(ctx context.Context, endpoints []string) (string, error) {
 	var all []error
 	for _, address := range endpoints {
-		leads, err := isLeader(ctx, address)
+		leads, err := p.leads(ctx, address)
 		if leads {
 			return address, nil
 		}
@@ -66,95 +71,72 @@ func leader(ctx context.Context, endpoints []string) (string, error) {
 	return "", fmt.Errorf("none of %s leads: %w", strings.Join(endpoints, ", "), errors.Join(all...))
 }
 
-func isLeader(ctx context.Context, address string) (bool, error) {
-	conn, err := dial(address)
-	if err != nil {
-		return false, err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, requestBound)
-	defer cancel()
-	s, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
-	return err == nil && s.Leader != 0 && s.Leader == s.Header.MemberId, err
-}
-
 // run measures. Any failed request ends it with an error: a rate is of a system that works.
 func (l load) run(ctx context.Context) (result, error) {
-	if !slices.Contains(operations, l.operation) {
-		return result{}, fmt.Errorf("operation %q is not known; operations are %s", l.operation, strings.Join(operations, ", "))
+	if !slices.Contains(l.operations, l.operation) {
+		return result{}, fmt.Errorf("operation %q is not known; operations are %s", l.operation, strings.Join(l.operations, ", "))
 	}
 	if l.connections < 1 || l.to != toLeader && l.to != toAll {
 		return result{}, fmt.Errorf("want one connection or more to %s or %s", toLeader, toAll)
 	}
 	endpoints := l.endpoints
 	if l.to == toLeader {
-		address, err := leader(ctx, endpoints)
+		address, err := l.leader(ctx, endpoints)
 		if err != nil {
 			return result{}, err
 		}
 		endpoints = []string{address}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type part struct {
-		latencies []time.Duration
-		err       error
-	}
-	parts := make(chan part, l.connections)
-	began := time.Now()
-	for i := range l.connections {
-		go func() {
-			latencies, err := l.drive(ctx, endpoints[i%len(endpoints)], i, began.Add(l.time))
-			parts <- part{latencies, err}
-		}()
-	}
-	var all []time.Duration
-	var failed error
-	for range l.connections {
-		p := <-parts
-		all = append(all, p.latencies...)
-		if p.err != nil && failed == nil {
-			failed = p.err
-			cancel()
+	if l.prepare != nil {
+		if err := l.prepare(ctx, endpoints[0]); err != nil {
+			return result{}, err
 		}
 	}
-	if failed != nil {
-		return result{}, fmt.Errorf("%s: %w", l.operation, failed)
+	value := bytes.Repeat([]byte{'v'}, valueSize)
+	sessions := make([]session, l.connections)
+	for i := range sessions {
+		s, err := l.dial(ctx, endpoints[i%len(endpoints)], i)
+		if err != nil {
+			return result{}, err
+		}
+		defer s.close()
+		sessions[i] = s
+	}
+	// The first requests, by which some clients connect, are not counted.
+	if _, err := l.drive(ctx, sessions, 0, 1, func() bool { return true }, value); err != nil {
+		return result{}, err
+	}
+	began := time.Now()
+	all, err := l.drive(ctx, sessions, 1, 2, func() bool { return time.Since(began) >= l.time }, value)
+	if err != nil {
+		return result{}, err
 	}
 	took := time.Since(began)
 	slices.Sort(all)
 	return result{float64(len(all)) / took.Seconds(), all[len(all)/2], all[len(all)*99/100]}, nil
 }
 
-// drive sends requests over one connection until the end. The first one, which connects, is not counted.
-func (l load) drive(ctx context.Context, address string, number int, end time.Time) (latencies []time.Duration, err error) {
-	conn, err := dial(address)
-	if err != nil {
-		return nil, err
+// drive sends requests over all sessions, the from'th and those that follow, at least up to the one before to, until it is over.
+func (l load) drive(ctx context.Context, sessions []session, from, to int, over func() bool, value []byte) (all []time.Duration, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	latencies := make([][]time.Duration, len(sessions))
+	var work sync.WaitGroup
+	for n, s := range sessions {
+		work.Go(func() {
+			for i := from; (i < to || !over()) && ctx.Err() == nil; i++ {
+				began := time.Now()
+				if err := s.do(ctx, l.operation, i, value); err != nil {
+					cancel(fmt.Errorf("%s: %w", l.operation, err))
+					return
+				}
+				latencies[n] = append(latencies[n], time.Since(began))
+			}
+		})
 	}
-	defer conn.Close()
-	kv := pb.NewKVClient(conn)
-	value := bytes.Repeat([]byte{'v'}, valueSize)
-	for i := 0; i < 2 || time.Now().Before(end); i++ {
-		key := fmt.Appendf(nil, "key %04d", (number*7919+i)%keys)
-		began := time.Now()
-		if err := l.request(ctx, kv, key, value); err != nil {
-			return nil, err
-		}
-		if i > 0 {
-			latencies = append(latencies, time.Since(began))
-		}
-	}
-	return latencies, nil
+	work.Wait()
+	return slices.Concat(latencies...), context.Cause(ctx)
 }
 
-func (l load) request(ctx context.Context, kv pb.KVClient, key, value []byte) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestBound)
-	defer cancel()
-	if l.operation == put {
-		_, err = kv.Put(ctx, &pb.PutRequest{Key: key, Value: value})
-		return err
-	}
-	_, err = kv.Range(ctx, &pb.RangeRequest{Key: key, Serializable: l.operation == serializable})
-	return err
-}
+// key that the i'th operation of a connection is about.
+func key(number, i int) int { return (number*7919 + i) % keys }

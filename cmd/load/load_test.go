@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,9 +70,9 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 	follower, leads := new(counter), &counter{leads: true}
 	endpoints := []string{serve(t, follower), serve(t, leads)}
 	const n = 3
-	for _, operation := range operations {
+	for _, operation := range etcd.operations {
 		for _, to := range []string{toLeader, toAll} {
-			if _, err := (load{endpoints, operation, n, time.Millisecond, to}).run(t.Context()); err != nil {
+			if _, err := (load{etcd, endpoints, operation, n, time.Millisecond, to}).run(t.Context()); err != nil {
 				t.Errorf("%s to %s: %v", operation, to, err)
 			}
 		}
@@ -89,7 +91,7 @@ func TestLoadCountsWhatWasAnswered(t *testing.T) {
 }
 
 func TestLoadThatFailsHasNoRate(t *testing.T) {
-	good := load{[]string{serve(t, &counter{leads: true})}, put, 2, time.Millisecond, toLeader}
+	good := load{etcd, []string{serve(t, &counter{leads: true})}, put, 2, time.Millisecond, toLeader}
 	for want, change := range map[string]func(*load){
 		"no more":          func(l *load) { l.endpoints = []string{serve(t, &counter{leads: true, failAfter: 3})} },
 		"leads":            func(l *load) { l.endpoints = []string{serve(t, new(counter))} },
@@ -113,14 +115,16 @@ func TestTable(t *testing.T) {
 		return all
 	}
 	var out bytes.Buffer
-	err := printTable(&out, [][][]result{
+	k := contest{base: 1, rows: []row{{put, 1}, {put, 50}, {get, 1}, {get, 50}}}
+	err := k.print(&out, []*servers{{name: "ours"}, {name: "theirs"}}, [][][]result{
 		{rate(100, 300, 200), rate(100, 100, 50)}, {rate(50), rate(100)}, {rate(10), rate(10)}, {rate(7), rate(5)},
 	})
 	got := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if err != nil || len(got) != 6 {
+	if err != nil || len(got) != 8 {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if want := "put 1 200 1.00 2.00 100 1.00 2.00 2.00"; strings.Join(strings.Fields(got[1]), " ") != want {
+	// The ratio is the median of 1, 3 and 4, not that of the medians.
+	if want := "put 1 200 1.00 2.00 100 1.00 2.00 3.00"; strings.Join(strings.Fields(got[1]), " ") != want {
 		t.Errorf("got %q, want %q", got[1], want)
 	}
 	if want := "in 3 of 4 rows"; !strings.Contains(got[5], want) {
@@ -128,10 +132,31 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestCompareSaysThatEtcdIsMissing(t *testing.T) {
+func TestMemoryIsThatOfTheProcesses(t *testing.T) {
+	if _, err := os.Stat("/proc/self/statm"); err != nil {
+		t.Skip("this system does not tell")
+	}
+	own := &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}
+	one, two := (&servers{processes: []*exec.Cmd{own}}).memory(), (&servers{processes: []*exec.Cmd{own, own}}).memory()
+	if one < 1<<20 || two < one*3/2 {
+		t.Errorf("%d bytes of one process, %d of it twice", one, two)
+	}
+}
+
+func TestCompareSaysWhatIsMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	err := compare(t.Context(), new(bytes.Buffer), comparison{time: time.Second, rounds: 1, to: toLeader, dir: t.TempDir()})
-	if err == nil || !strings.Contains(err.Error(), "etcd is not installed") {
+	for name, want := range map[string]string{"etcd": "etcd is not installed", "zookeeper": "ZooKeeper is not installed"} {
+		k, err := find("contest", contests, nameOfContest, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := comparison{contests: []contest{k}, time: time.Second, rounds: 1, to: toLeader, dir: t.TempDir(), binary: "/none"}
+		k.systems = k.systems[1:] // ours could not start either
+		if err := k.run(t.Context(), new(bytes.Buffer), c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := find("contest", contests, nameOfContest, "x"); err == nil || !strings.Contains(err.Error(), "there are etcd,zookeeper,observers") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -64,7 +64,7 @@ func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) 
 	if !c.free(ctx) {
 		return cluster.Answer{}, fmt.Errorf("the operation before has not been answered: %w: %w", cluster.ErrRefused, cluster.ErrNotDone)
 	}
-	a := &attempt{session: c.session, f: m.F, sync: c.sync, done: make(chan struct{})}
+	a := &attempt{session: c.session, f: m.F, reads: t.ReadOnly(), sync: c.sync, done: make(chan struct{})}
 	c.before = a.done
 	go func() {
 		defer close(a.done)
@@ -95,6 +95,7 @@ func (c *client) free(ctx context.Context) bool {
 type attempt struct {
 	*session
 	f      string // what it does
+	reads  bool   // and nothing else
 	sync   bool
 	done   chan struct{}
 	answer cluster.Answer
@@ -152,7 +153,7 @@ func (a *attempt) verdict(err error, said bool) error {
 	case errors.Is(err, zookeeper.ErrNoServer): // it was not sent
 	case said:
 		return fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
-	case a.effect || a.f == history.Read || a.f == history.Scan:
+	case a.effect || a.reads:
 		return err
 	}
 	return fmt.Errorf("%w: %w: %w", err, cluster.ErrRefused, cluster.ErrNotDone)

@@ -8,9 +8,9 @@ import (
 
 // Host is the node behind a front end. All methods may be called at any time by anyone.
 type Host interface {
-	// Open names a new client connection: unique over all nodes and all time, never 0. told gets what the machine says to it, in the order in which
-	// the machine said it; it never blocks. With close the connection is over once body, if not nil, has been passed on. told(nil, true)
-	// may come while another call is under way.
+	// Open names a new client connection: unique over all nodes and all time, never 0. told gets what the machine says to it, one call after the
+	// other, in the order in which the machine said it, until Gone; it neither blocks nor calls the host. With close the connection is over
+	// once body, if not nil, has been passed on.
 	Open(told func(body []byte, close bool)) (conn uint64)
 	// Send passes on what the client of an open connection says; the host keeps body. The first one is introduced (jute.Introduce), and each
 	// is the payload of one frame. It may block while the machine has too much to do. The error is that the connection has ended.

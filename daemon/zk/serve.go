@@ -20,8 +20,7 @@ import (
 // Bounds that keep one client from holding up others. ZooKeeper has the first as globalOutstandingLimit, over all connections.
 const (
 	maxAsked = 1000     // requests of one connection without a reply: what comes beyond waits in its socket
-	maxReady = 16 << 10 // replies that wait for one client to read; and so many bytes, but for one longer reply alone
-	maxBytes = 16 << 20
+	maxBytes = 16 << 20 // of replies that wait for one client to read, but for one longer reply alone
 	batch    = 64 << 10 // bytes written at once, about
 )
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -223,13 +225,15 @@ func TestLengthsOfRequests(t *testing.T) {
 	}
 }
 
-// TestSlowClient is hung up on, and nobody waits for it.
+// TestSlowClient is cut off by the bytes that wait for it, long before its time to take them is over, and nobody waits for it. It is so with answers to
+// requests that it makes, and with what is pushed.
 func TestSlowClient(t *testing.T) {
 	h := newToy()
-	address := serve(t, h)
-	slow := greeted(t, address)
+	b := usual
+	b.write = time.Hour
+	address := serveWithin(t, h, b)
+	slow, pushed, honest := greeted(t, address), greeted(t, address), greeted(t, address)
 	h.set(func() { h.nodes["/big"] = &node{data: make([]byte, 1<<20)} })
-	honest := greeted(t, address)
 	read, sync := jute.Request{Xid: 1, Op: jute.GetData, Path: "/big"}, jute.Request{Xid: 2, Op: jute.Sync, Path: "/a"}
 	go func() {
 		for frame := jute.AppendFrame(nil, read.Encode()); ; {
@@ -238,19 +242,25 @@ func TestSlowClient(t *testing.T) {
 			}
 		}
 	}()
-	for {
+	event := jute.Event{Type: jute.EventCreated, State: jute.StateConnected, Path: "/" + strings.Repeat("e", 10_000)}.Encode()
+	bytes := 0
+	for over := 0; over < 2; {
 		honest.send(sync.Encode())
 		honest.receive()
-		over := false
 		h.set(func() {
-			if over = len(h.gone) == 1; over && h.gone[0] != 1 {
-				t.Errorf("%v is gone, want the slow client", h.gone)
+			if over = len(h.gone); slices.Contains(h.gone, 3) {
+				t.Fatalf("%v are gone, the honest client among them", h.gone)
+			}
+			if c := h.open[2]; c != nil {
+				c.told(event, false)
+				bytes += len(event)
 			}
 		})
-		if over {
-			break
-		}
 	}
+	if bytes < maxBytes {
+		t.Errorf("cut off after %d bytes", bytes)
+	}
+	pushed.Close()
 }
 
 // TestClientThatReadsNothing, of a server that says little, is hung up on after a while.

@@ -140,7 +140,7 @@ func (v *visitor) told(body []byte, end bool) {
 		v.wake(end)
 		return
 	}
-	if len(v.ready) >= maxReady || len(v.ready) > 0 && v.bytes+len(body) > maxBytes {
+	if len(v.ready) > 0 && v.bytes+len(body) > maxBytes {
 		v.broken = true
 		v.Conn.Close()
 		return

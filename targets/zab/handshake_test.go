@@ -2,6 +2,7 @@ package zab
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -187,6 +188,9 @@ func TestReport(t *testing.T) {
 		r := n.Report()
 		if !r.Serving || r.Mode != mode || r.Zxid != n.tree.Zxid() || r.Nodes != 5 || r.Ephemerals != 1 || len(r.Sessions) != 2 {
 			t.Errorf("report %+v", r)
+		}
+		if len(r.Owners) != 1 || r.Owners[0].ID != c.session || !slices.Equal(r.Owners[0].Paths, []string{"/e"}) {
+			t.Errorf("owners %+v", r.Owners)
 		}
 	}
 	if r := lead.Report(); r.Learners != 3 || r.Synced != 3 {

@@ -12,8 +12,8 @@ const (
 	defaultTick      = 10 * time.Millisecond
 	defaultHeartbeat = 50 * time.Millisecond
 	defaultElection  = 300 * time.Millisecond
-	defaultSnapshot  = 10000
-	defaultWindow    = 500 // ZooKeeper's commitLogCount; less where snapshots are frequent
+	defaultSnapshot  = 100000 // snapCount
+	defaultWindow    = 500    // ZooKeeper's commitLogCount; less where snapshots are frequent
 
 	// A session's tick is twice Election within these bounds. So the shortest session outlives an election, as a rule, and ZooKeeper's 2 s are the most.
 	leastSessionTick    = 500 * time.Millisecond

@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"errors"
 	"fmt"
 
 	"assize/machine"
@@ -53,6 +54,8 @@ func (o *order) encode() []byte {
 	return e.B
 }
 
+var errSession = errors.New("an order of nobody's")
+
 // decode what another server has sent. A request that is malformed is one that no server sends.
 func (o *order) decode(b []byte) error {
 	d := machine.NewDecoder(b)
@@ -66,6 +69,9 @@ func (o *order) decode(b []byte) error {
 	}
 	if err := d.Done(); err != nil {
 		return err
+	}
+	if (o.kind == orderWrite || o.kind == orderOpen) && !tree.IsSession(o.session) {
+		return errSession
 	}
 	if o.kind != orderWrite {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"assize/machine"
+	"assize/machine/jute"
 	"assize/targets/zab/tree"
 )
 
@@ -24,6 +25,9 @@ func (s *Server) Report() machine.Report {
 	}
 	for _, o := range s.tree.Sessions() {
 		r.Sessions = append(r.Sessions, machine.SessionReport{ID: o.ID, Timeout: milliseconds(o.Timeout)})
+		if own := s.tree.Read(&jute.Request{Op: jute.GetEphemerals}, o.ID, nil).Children; len(own) > 0 {
+			r.Owners = append(r.Owners, machine.OwnerReport{ID: o.ID, Paths: own})
+		}
 	}
 	for _, c := range s.all {
 		one := machine.ConnectionReport{Conn: c.id, Timeout: milliseconds(c.timeout), LastZxid: c.lastZxid}

@@ -45,7 +45,7 @@ func (s *Server) newSession() int64 {
 	}
 	for {
 		s.serial++
-		if _, taken := s.tree.Session(s.serial); !taken && s.holders[s.serial] == nil && s.serial != 0 && s.serial != math.MinInt64 {
+		if _, taken := s.tree.Session(s.serial); !taken && s.holders[s.serial] == nil && tree.IsSession(s.serial) {
 			return s.serial
 		}
 	}

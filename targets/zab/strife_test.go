@@ -3,6 +3,7 @@ package zab
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -406,6 +407,10 @@ func FuzzClient(f *testing.F) {
 	f.Add(o.encode())
 	f.Add((&order{kind: orderTouch, touched: []int64{7, -1}}).encode())
 	f.Add((&order{kind: orderOpen, conn: 5, session: 8}).encode())
+	for _, session := range []int64{0, math.MinInt64, -1<<56 | 5} { // which are no sessions
+		f.Add((&order{kind: orderOpen, conn: 5, session: session}).encode())
+		f.Add((&order{kind: orderWrite, conn: 5, session: session, body: (&jute.Request{Op: jute.CloseSession}).Encode()}).encode())
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h := newHall(t, 1, 3, 0, machine.Options{})
 		lead, follower := h.elect()

@@ -59,7 +59,7 @@ func (a *Ahead) Applied(zxid int64) {
 		if a.latest[r.path] == r {
 			delete(a.latest, r.path)
 		}
-		if r.born && isSession(r.owner) {
+		if r.born && IsSession(r.owner) {
 			if left := a.born[r.owner][1:]; len(left) > 0 {
 				a.born[r.owner] = left
 			} else {
@@ -106,7 +106,7 @@ func (a *Ahead) put(zxid int64, r record) {
 	}
 	a.latest[r.path] = &r
 	a.queue = append(a.queue, &r)
-	if r.born && isSession(r.owner) {
+	if r.born && IsSession(r.owner) {
 		a.born[r.owner] = append(a.born[r.owner], r.path)
 	}
 }
@@ -117,7 +117,7 @@ func (a *Ahead) rollBack() {
 		last := a.queue[len(a.queue)-1]
 		a.queue[len(a.queue)-1] = nil
 		a.queue = a.queue[:len(a.queue)-1]
-		if last.born && isSession(last.owner) {
+		if last.born && IsSession(last.owner) {
 			list := a.born[last.owner]
 			if list = list[:len(list)-1]; len(list) > 0 {
 				a.born[last.owner] = list
@@ -142,7 +142,7 @@ func (a *Ahead) opened(id int64) bool {
 }
 
 func (a *Ahead) door(zxid, id int64, open bool) {
-	if !isSession(id) {
+	if !IsSession(id) {
 		panic(fmt.Sprintf("tree: %#x is no number for a session", id))
 	}
 	o := &opening{zxid, id, open}

@@ -110,7 +110,7 @@ func (t *Tree) create(head, x *Txn) jute.Stat {
 	case x.Ephemeral:
 		owner = head.Session
 	}
-	if parent == nil || isSession(parent.owner) || t.nodes[x.Path] != nil || isSession(owner) && t.sessions[owner] == nil {
+	if parent == nil || IsSession(parent.owner) || t.nodes[x.Path] != nil || IsSession(owner) && t.sessions[owner] == nil {
 		panic(fmt.Sprintf("tree: %#x creates %s, which cannot be", head.Zxid, x.Path))
 	}
 	parent.cversion, parent.pzxid = x.ParentCversion, head.Zxid

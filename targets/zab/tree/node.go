@@ -18,8 +18,8 @@ const (
 
 func isTTL(owner int64) bool { return owner&maskOwnerTTL == ownerTTL }
 
-// isSession: the node is ephemeral.
-func isSession(owner int64) bool {
+// IsSession tells whether this can be the number of a session. As a node's owner it says that the node is ephemeral.
+func IsSession(owner int64) bool {
 	return owner != ownerNone && owner != ownerContainer && !isTTL(owner)
 }
 
@@ -43,7 +43,7 @@ func (n *node) stat() jute.Stat {
 		DataLength: int32(len(n.data)), NumChildren: int32(n.children.size), Pzxid: n.pzxid,
 	}
 	s.Cversion = n.cversion*2 - s.NumChildren // for each creation there has been a deletion, but for those still there
-	if isSession(n.owner) {
+	if IsSession(n.owner) {
 		s.EphemeralOwner = n.owner
 	}
 	return s

@@ -162,7 +162,7 @@ func (a *Ahead) prepareCreate(k *Ask, q *jute.Request, x *Txn) jute.Code {
 	if _, exists := a.look(path); exists {
 		return jute.NodeExists
 	}
-	if isSession(parent.owner) {
+	if IsSession(parent.owner) {
 		return jute.NoChildrenForEphemerals
 	}
 	parent.children++

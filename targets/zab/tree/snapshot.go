@@ -83,7 +83,7 @@ func decode(b []byte) (*Tree, error) {
 	t.sessions = make(map[int64]*session, n)
 	for last := int64(math.MinInt64); n > 0 && r.err == nil; n-- {
 		id := r.Int()
-		if id <= last || !isSession(id) {
+		if id <= last || !IsSession(id) {
 			r.fail(errOrder)
 		}
 		t.openSession(id, r.int32())
@@ -124,9 +124,9 @@ func (t *Tree) read(r *reader, last string) string {
 		r.fail(errOrder)
 	case special(path) && n.owner != ownerNone:
 		r.fail(errNode)
-	case path != rootPath && (parent == nil || isSession(parent.owner)):
+	case path != rootPath && (parent == nil || IsSession(parent.owner)):
 		r.fail(errNode)
-	case isSession(n.owner) && t.sessions[n.owner] == nil:
+	case IsSession(n.owner) && t.sessions[n.owner] == nil:
 		r.fail(errNode)
 	case n.owner == ownerTTL || max(n.czxid, n.mzxid, n.pzxid) > t.zxid:
 		r.fail(errField)
