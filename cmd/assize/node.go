@@ -189,9 +189,12 @@ func byZooCfg(c *cli.Context) (daemon.Config, error) {
 			ID: s.ID, Dir: s.Dir, Peer: s.Members[s.ID], Client: s.Client,
 			Settings: cluster.Settings{Target: "zab", Heartbeat: s.Tick / 12, Election: s.Tick / 2},
 		},
-		Voters: slices.Sorted(maps.Keys(s.Members)), Options: machine.Options{SessionTick: s.Tick, Super: s.Super},
+		Observers: s.Observers, Options: machine.Options{SessionTick: s.Tick, Super: s.Super},
 	}
-	for _, id := range config.Voters {
+	for _, id := range slices.Sorted(maps.Keys(s.Members)) {
+		if !slices.Contains(s.Observers, id) {
+			config.Voters = append(config.Voters, id)
+		}
 		if id != s.ID {
 			config.Node.Peers = append(config.Node.Peers, cluster.Peer{ID: id, Address: s.Members[id]})
 		}

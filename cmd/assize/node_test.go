@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -181,15 +182,15 @@ type silence struct{}
 
 func (silence) Printf(string, ...any) {}
 
-// ensemble starts three servers as ZooKeeper's own files describe them, and gives their clients' addresses when all serve.
+// ensemble starts three servers and an observer as ZooKeeper's own files describe them, and gives their clients' addresses when all serve.
 func ensemble(t *testing.T, more ...string) (clients []string) {
 	t.Helper()
-	ports := freePorts(t, 6)
+	ports := freePorts(t, 8)
 	var members []string
-	for id := 1; id <= 3; id++ {
-		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888", id, ports[id+2]))
+	for i, port := range ports[4:] {
+		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888:%s", i+1, port, []string{"participant", "observer"}[i/3]))
 	}
-	for i, port := range ports[:3] {
+	for i, port := range ports[:4] {
 		dir := t.TempDir()
 		data, name := filepath.Join(dir, "data"), filepath.Join(dir, "zoo.cfg")
 		lines := slices.Concat([]string{"dataDir=" + data, "clientPortAddress=127.0.0.1", "clientPort=" + port}, members, more)
@@ -215,12 +216,12 @@ func ensemble(t *testing.T, more ...string) (clients []string) {
 	return clients
 }
 
-// TestNodeByZooCfg: three such servers are one ensemble, whose sessions count in its ticks.
+// TestNodeByZooCfg: such servers are one ensemble, whose sessions count in its ticks.
 func TestNodeByZooCfg(t *testing.T) {
 	if status, _, stderr := call(t, "node", "--zoo-cfg", filepath.Join(t.TempDir(), "zoo.cfg")); status != exitUsage || !strings.Contains(stderr, "no such file") {
 		t.Errorf("without the file: exit %d, %q", status, stderr)
 	}
-	leaders := 0
+	modes := map[string]int{}
 	for i, client := range ensemble(t, "tickTime=700", "syncLimit=5") {
 		conf, err := zk.Ask(t.Context(), client, "conf")
 		if err != nil {
@@ -231,14 +232,16 @@ func TestNodeByZooCfg(t *testing.T) {
 				t.Errorf("conf of server %d lacks %q:\n%s", i+1, want, conf)
 			}
 		}
-		if s, err := zk.Ask(t.Context(), client, "mntr"); err != nil || !strings.Contains(s, "\nzk_quorum_size\t3\n") {
-			t.Errorf("mntr of server %d: %v\n%s", i+1, err, s)
-		} else if strings.Contains(s, "\nzk_server_state\tleader\n") {
-			leaders++
+		mntr, err := zk.Ask(t.Context(), client, "mntr")
+		if err != nil || !strings.Contains(mntr, "\nzk_quorum_size\t3\n") {
+			t.Errorf("mntr of server %d: %v\n%s", i+1, err, mntr)
 		}
+		_, mode, _ := strings.Cut(mntr, "\nzk_server_state\t")
+		mode, _, _ = strings.Cut(mode, "\n")
+		modes[mode]++
 	}
-	if leaders != 1 {
-		t.Errorf("%d leaders", leaders)
+	if want := map[string]int{"leader": 1, "follower": 2, "observer": 1}; !maps.Equal(modes, want) {
+		t.Errorf("got %v, want %v", modes, want)
 	}
 }
 

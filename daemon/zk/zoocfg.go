@@ -16,13 +16,14 @@ import (
 
 // Settings are what ZooKeeper's own configuration file, zoo.cfg, and the file myid say of one server.
 type Settings struct {
-	ID       int
-	Dir      string         // dataDir
-	Client   string         // address to listen on for clients
-	Members  map[int]string // peer addresses of all servers; one that is alone listens on some port of loopback
-	Tick     time.Duration
-	Super    string   // digest of the superuser; empty: there is none
-	Unheeded []string // keys that make no difference here, in order
+	ID        int
+	Dir       string         // dataDir
+	Client    string         // address to listen on for clients
+	Members   map[int]string // peer addresses of all servers; one that is alone listens on some port of loopback
+	Observers []int          // members without a vote, in order
+	Tick      time.Duration
+	Super     string   // digest of the superuser; empty: there is none
+	Unheeded  []string // keys that make no difference here, in order
 }
 
 // defaultTick is what ZooKeeper takes where the file says nothing.
@@ -76,7 +77,10 @@ func parseSettings(text []byte) (Settings, error) {
 		}
 	}
 	slices.Sort(s.Unheeded)
+	slices.Sort(s.Observers)
 	switch {
+	case len(s.Observers) > 0 && len(s.Observers) == len(s.Members):
+		return Settings{}, errors.New("all servers are observers: nobody votes")
 	case s.Dir == "":
 		return Settings{}, errors.New("dataDir is missing")
 	case port == "":
@@ -111,10 +115,6 @@ func (s *Settings) set(key, value string, host, port *string) (err error) {
 			return errors.New("want milliseconds")
 		}
 		s.Tick = time.Duration(ms) * time.Millisecond
-	case "peerType":
-		if value != "participant" {
-			return errors.New("every server votes here")
-		}
 	case "DigestAuthenticationProvider.superDigest":
 		s.Super = value
 	default:
@@ -123,21 +123,19 @@ func (s *Settings) set(key, value string, host, port *string) (err error) {
 	return err
 }
 
-// member reads host:port:port[:participant][;client]. The second port is for elections, which are held on the first one here; where clients reach
+// member reads host:port:port[:participant|:observer][;client]. The second port is for elections, which are held on the first one here; where clients reach
 // another server is none of this one's business.
 func (s *Settings) member(number, value string) error {
 	id, err := strconv.Atoi(number)
-	if err != nil || id < 1 {
-		return errors.New("servers are numbered from 1")
+	if err != nil || id < 1 || s.Members[id] != "" {
+		return errors.New("servers are numbered from 1, each with another number")
 	}
 	address, _, _ := strings.Cut(value, ";")
 	if strings.Contains(address, "|") {
 		return errors.New("a server has one address here")
 	}
+	address, observes := strings.CutSuffix(address, ":observer")
 	address = strings.TrimSuffix(address, ":participant")
-	if strings.HasSuffix(address, ":observer") {
-		return errors.New("every server votes here")
-	}
 	wrong := errors.New("want HOST:PORT:PORT")
 	end := strings.LastIndexByte(address, ':')
 	if end < 0 || checkPort(address[end+1:]) != nil {
@@ -147,7 +145,9 @@ func (s *Settings) member(number, value string) error {
 	if err != nil || host == "" || checkPort(port) != nil {
 		return wrong
 	}
-	s.Members[id] = address[:end]
+	if s.Members[id] = address[:end]; observes {
+		s.Observers = append(s.Observers, id)
+	}
 	return nil
 }
 

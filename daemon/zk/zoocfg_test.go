@@ -20,6 +20,9 @@ clientPortAddress=127.0.0.1
 server.1=127.0.0.1:2888:3888
 server.2=zoo2.example:2888:3888:participant
 server.3=[::1]:2888:3888;2183
+server.5=e:1:2:observer
+server.4=d:1:2:observer;2181
+peerType=participant
 DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=
 `
 
@@ -27,8 +30,8 @@ func TestParseSettings(t *testing.T) {
 	got, err := parseSettings([]byte(three))
 	want := Settings{
 		Dir: "/var/lib/zookeeper", Client: "127.0.0.1:2181", Tick: 500 * time.Millisecond, Super: "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
-		Members:  map[int]string{1: "127.0.0.1:2888", 2: "zoo2.example:2888", 3: "[::1]:2888"},
-		Unheeded: []string{"initLimit", "syncLimit"},
+		Members:   map[int]string{1: "127.0.0.1:2888", 2: "zoo2.example:2888", 3: "[::1]:2888", 4: "d:1", 5: "e:1"},
+		Observers: []int{4, 5}, Unheeded: []string{"initLimit", "peerType", "syncLimit"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -46,31 +49,32 @@ func TestParseSettingsRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"dataDir=":                      "dataDir is missing",
-		"clientPort=":                   "clientPort=: want a port",
-		"clientPort=0":                  "want a port",
-		"clientPort=65536":              "want a port",
-		"clientPortAddress=a]b":         "want a host",
-		"tickTime=2s":                   "tickTime=2s: want milliseconds",
-		"tickTime=0":                    "want milliseconds",
-		"tickTime=-5":                   "want milliseconds",
-		"server.0=h:1:2":                "numbered from 1",
-		"server.x=h:1:2":                "numbered from 1",
-		"server.1=":                     "server.1=: want HOST:PORT:PORT",
-		"server.1=h":                    "want HOST:PORT:PORT",
-		"server.1=h:1":                  "want HOST:PORT:PORT",
-		"server.1=:1:2":                 "want HOST:PORT:PORT",
-		"server.1=h:1:x":                "want HOST:PORT:PORT",
-		"server.1=h:x:1":                "want HOST:PORT:PORT",
-		"server.1=::1:1:2":              "want HOST:PORT:PORT",
-		"server.1=h:1:2|g:1:2":          "one address",
-		"server.1=h:1:2:observer;2181":  "every server votes",
-		"peerType=observer":             "every server votes",
-		"secureClientPort=2":            "no such thing",
-		"group.1=1:2:3":                 "no such thing",
-		"minSessionTimeout=100":         "no such thing",
-		"dynamicConfigFile=zoo.dynamic": "no such thing",
-		"a=\\u12":                       "invalid unicode",
+		"dataDir=":                        "dataDir is missing",
+		"clientPort=":                     "clientPort=: want a port",
+		"clientPort=0":                    "want a port",
+		"clientPort=65536":                "want a port",
+		"clientPortAddress=a]b":           "want a host",
+		"tickTime=2s":                     "tickTime=2s: want milliseconds",
+		"tickTime=0":                      "want milliseconds",
+		"tickTime=-5":                     "want milliseconds",
+		"server.0=h:1:2":                  "numbered from 1",
+		"server.x=h:1:2":                  "numbered from 1",
+		"server.1=":                       "server.1=: want HOST:PORT:PORT",
+		"server.1=h":                      "want HOST:PORT:PORT",
+		"server.1=h:1":                    "want HOST:PORT:PORT",
+		"server.1=:1:2":                   "want HOST:PORT:PORT",
+		"server.1=h:1:x":                  "want HOST:PORT:PORT",
+		"server.1=h:x:1":                  "want HOST:PORT:PORT",
+		"server.1=::1:1:2":                "want HOST:PORT:PORT",
+		"server.1=h:1:2|g:1:2":            "one address",
+		"server.1=h:1:2:observer;2181":    "nobody votes",
+		"server.1=h:1:2:witness":          "want HOST:PORT:PORT",
+		"server.1=h:1:2\nserver.01=h:1:2": "each with another number",
+		"secureClientPort=2":              "no such thing",
+		"group.1=1:2:3":                   "no such thing",
+		"minSessionTimeout=100":           "no such thing",
+		"dynamicConfigFile=zoo.dynamic":   "no such thing",
+		"a=\\u12":                         "invalid unicode",
 	} {
 		if s, err := parseSettings([]byte(least + line + "\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v, want %q", line, s, err, want)
@@ -127,6 +131,9 @@ func FuzzSettings(f *testing.F) {
 		}
 		if s.Dir == "" || s.Tick <= 0 {
 			t.Errorf("%+v", s)
+		}
+		if n := len(s.Observers); n > 0 && n >= len(s.Members) {
+			t.Errorf("nobody votes: %+v", s)
 		}
 		addresses := []string{s.Client}
 		for id, a := range s.Members {
