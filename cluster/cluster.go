@@ -19,6 +19,10 @@ var ErrNonsense = errors.New("nonsense")
 // ErrRefused is wrapped (with ErrNotDone) where the node did not take the connection or does not serve: the caller backs off.
 var ErrRefused = errors.New("refused")
 
+// ErrSystem is wrapped where a power came to nothing by the doing of the system or of a fault: a server has ended by itself or does not answer, or nodes
+// disagree on who they are. Any other error of a power is the test's own.
+var ErrSystem = errors.New("not the test's doing")
+
 // World is where time passes. Harness, workloads and nemeses block in Sleep, Wait and Client.Do only, and start concurrent work with Go
 // only, so that the simulator can run them as coroutines of one thread.
 type World interface {
@@ -112,7 +116,8 @@ type (
 	Skewer interface {
 		Skew(ctx context.Context, node string, s Skew) error
 	}
-	// Quorum mends a random quorum (drawn from draw) and keeps everything else broken: the other nodes down, their links cut.
+	// Quorum mends a random quorum (drawn from draw) and keeps everything else broken: the other nodes down, their links cut. The error wraps
+	// ErrSystem unless it is the test's own.
 	Quorum interface {
 		MendQuorum(ctx context.Context, draw uint64) (nodes []string, err error)
 	}

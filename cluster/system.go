@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -20,6 +21,17 @@ type System struct {
 	// Join and Leave ask the node at address to change the membership. peer is the new node's peer address.
 	Join  func(ctx context.Context, address string, id int, peer string) error
 	Leave func(ctx context.Context, address string, id int) error
+}
+
+// Lack tells what the system cannot do itself, whoever runs it.
+func (s System) Lack(power Power) error {
+	switch {
+	case power == Transfers && s.Transfer == nil:
+		return fmt.Errorf("%s does not hand over leadership", s.Name)
+	case power == Membership && (s.Join == nil || s.Leave == nil):
+		return fmt.Errorf("%s does not change its members", s.Name)
+	}
+	return nil
 }
 
 // Node is what a back-end decides of one node before it starts it.

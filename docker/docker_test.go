@@ -345,6 +345,9 @@ func TestDisconnectIsNoPartition(t *testing.T) {
 		_, err := c.Status(t.Context(), "n1")
 		return errors.Is(err, cluster.ErrRefused)
 	})
+	must(t, c.Start(t.Context(), "n1")) // though nobody can see it answer
+	status(t, c, "n1")
+	must(t, c.Kill(t.Context(), "n1"))
 	if err := c.Cut(t.Context(), off[:1]); wrong(err, "cannot cut n1 from n2 alone") {
 		t.Errorf("one direction: %v", err)
 	}

@@ -18,7 +18,7 @@ import (
 	"assize/cluster/fleet"
 )
 
-// Ignite starts the server, and before it the container where that is down; nil if it runs.
+// Ignite starts the server, and before it the container where that is down; nil if it runs, or if its answer is not to be waited for.
 func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, error) {
 	p.op.Lock()
 	defer p.op.Unlock()
@@ -39,7 +39,11 @@ func (p *place) Ignite(ctx context.Context, args func() []string) (fleet.Life, e
 	if err := p.boot(ctx); err != nil {
 		return nil, err
 	}
-	return p.begin(ctx, args)
+	l, err := p.begin(ctx, args)
+	if err == nil && p.isUnplugged() {
+		return nil, nil // nobody can see it answer before the engine puts it back on the network
+	}
+	return l, err
 }
 
 // begin a life of the server in a container that is up. Under op.

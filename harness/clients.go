@@ -125,6 +125,9 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 		txn = r.source.Next(w.id, w.n)
 		w.n++
 	}
+	if r.Synced && txn.ReadOnly() {
+		txn = slices.Concat(history.Txn{{F: history.Sync, Key: txn[0].Key}}, txn)
+	}
 	w.asked = node
 	op := history.Op{Process: w.process, Kind: history.Invoke, Txn: txn, Node: node}
 	w.open = &call{op: op}

@@ -150,7 +150,7 @@ func (r *run) mend() {
 // whole sees that everything has been mended, also what no nemesis knows of, and has it on record. What has not makes the run inconclusive, as a fault
 // does that was not seen mended: the last words are not to be asked of a cluster that is still broken.
 func (r *run) whole() {
-	whole, words, err := nemesis.Whole(r.last, r.Cluster)
+	whole, words, err := nemesis.Whole(r.last, r.Cluster, r.stood)
 	if err != nil {
 		whole, words = false, "failed: "+err.Error()
 	}

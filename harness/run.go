@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -21,6 +22,7 @@ type Setup struct {
 	Cluster  cluster.Cluster
 	Workload workloads.Workload
 	Nemeses  []nemesis.Nemesis // that the plan's faults name
+	Synced   bool              // each read is asked for behind a sync, in one transaction with it
 	Recorder *history.Recorder
 	Progress func(Progress) // every 100 ms of the World's time; may be nil
 	Observe  func(Sample)   // what nodes said of themselves; may be nil
@@ -62,6 +64,7 @@ type run struct {
 	source  workloads.Source
 	workers []*worker
 	began   time.Duration
+	stood   nemesis.Stand // before the storm
 
 	mu      sync.Mutex
 	nodes   []string
@@ -95,8 +98,11 @@ func Run(ctx context.Context, s Setup) error {
 	}
 	r.Cluster.Go(r.watch)
 	r.settle()
-	r.storm(loops)
-	r.quorum()
+	r.stood = nemesis.Stands(r.last, r.Cluster, r.Plan.Weather.Drift)
+	var broken error // which is no reason to leave the cluster as it is, or to keep silent of what the system has done
+	if r.storm(loops) {
+		broken = r.quorum()
+	}
 	r.mend()
 	note := ""
 	if !r.settle() {
@@ -110,7 +116,7 @@ func Run(ctx context.Context, s Setup) error {
 	r.violations()
 	r.lapses()
 	r.enter(history.PhaseStop, "")
-	return r.Recorder.Err()
+	return errors.Join(broken, r.Recorder.Err())
 }
 
 // patience is how long the harness waits for a mended cluster: many elections, and what it takes to dial again.
@@ -126,8 +132,9 @@ func (r *run) enter(phase, note string) {
 	r.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info, Phase: phase, Note: note})
 }
 
-// storm lets clients and faults loose until the plan's time is up or the run is interrupted.
-func (r *run) storm(loops []func()) {
+// storm lets clients and faults loose until the plan's time is up or the run is interrupted. False: a nemesis, on a machine that is too busy for it, is
+// still at work long after that. The run is inconclusive then, and no quorum can be asked to live.
+func (r *run) storm(loops []func()) (over bool) {
 	r.enter(history.PhaseStorm, "")
 	r.mu.Lock()
 	r.began = r.Cluster.Now()
@@ -142,7 +149,11 @@ func (r *run) storm(loops []func()) {
 	r.mu.Lock()
 	r.calm = true
 	r.mu.Unlock()
-	r.idle(time.Minute + 3*r.Plan.Timeout)
+	const bound = time.Minute
+	if over = r.idle(bound + 3*r.Plan.Timeout); !over {
+		r.unmended("storm", "end the storm", fmt.Sprintf("a nemesis is still at work %v after the end", bound))
+	}
+	return over
 }
 
 // launch starts a loop that the next phase waits for. It returns false where it has been abandoned, and counted out, already.
@@ -212,17 +223,21 @@ func (r *run) members() []string {
 	return r.nodes
 }
 
-// quorum mends a random quorum and nothing else, and asks operations of it until a write and a read have succeeded. One that could not be mended makes
-// the run inconclusive, as a fault does that was not seen mended; if it was because a server cannot start, the cluster tells of that.
-func (r *run) quorum() {
+// quorum mends a random quorum and nothing else, and asks operations of it until a write and a read have succeeded. One that could not be mended by the
+// system's doing, or a fault's, makes the run inconclusive, as a fault does that was not seen mended; if it was because a server cannot start, the
+// cluster tells of that. The error is the test's own.
+func (r *run) quorum() error {
 	q, able := r.Cluster.(cluster.Quorum)
 	if !able || r.ctx.Err() != nil {
-		return
+		return nil
 	}
 	nodes, err := q.MendQuorum(r.last, Stream(r.Plan.Seed, "quorum").Uint64())
 	if err != nil {
 		r.unmended("quorum", "mend a quorum", "failed: "+err.Error())
-		return
+		if errors.Is(err, cluster.ErrSystem) {
+			return nil
+		}
+		return fmt.Errorf("mend a quorum: %w", err)
 	}
 	bound := r.patience()
 	who := strings.Join(nodes, " ")
@@ -255,6 +270,7 @@ func (r *run) quorum() {
 	if !answered {
 		r.violation(fmt.Sprintf("liveness: the mended quorum %s did not answer a write and a read within %v", who, bound))
 	}
+	return nil
 }
 
 // settle waits until all nodes know one leader and have applied all that anyone knows to be committed, so that last words are not judged

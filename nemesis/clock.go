@@ -34,7 +34,8 @@ const (
 	slowLeaders = 0.25
 	// tolerance of a measured jump or rate, as part of what was set.
 	tolerance   = 0.3
-	naturalRate = 0.1 // greatest difference of rates that is no fault
+	naturalRate = 0.1   // greatest difference of rates that is no fault
+	disciplined = 0.001 // the same of a machine's clock over a long time, twice what those who discipline clocks will slew
 )
 
 // chooseSkew draws one way to falsify a clock.
@@ -230,17 +231,53 @@ func mendClock(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	if err := each(c, c.Nodes(), func(n string) error { return skewer.Skew(ctx, n, cluster.Skew{}) }); err != nil {
 		return fault, fmt.Errorf("unskew: %w", err)
 	}
+	compared := 0
 	fault.Held = await(ctx, c, probeBound, func() bool {
 		var ok bool
-		ok, _, fault.Probe = steady(ctx, c)
-		return ok
+		ok, compared, fault.Probe = steady(ctx, c, Stand{})
+		return ok && compared > 0
 	})
+	if compared == 0 {
+		return fault, nothing("no node's clocks can be seen to run true: %s", fault.Probe)
+	}
 	return fault, nil
 }
 
-// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second, and how many were
-// compared: not those that are down, stopped or restarted within it.
-func steady(ctx context.Context, c cluster.Cluster) (ok bool, compared int, probe string) {
+// Stand is how the clocks of a cluster's nodes stood at some time, each by itself: machines need not agree.
+type Stand struct {
+	sights []sight
+	drift  float64 // greatest difference of a clock's rate from true time that is no fault
+}
+
+// Stands reads the clocks of a cluster that nothing has broken yet.
+func Stands(ctx context.Context, c cluster.Cluster, drift float64) Stand {
+	s := Stand{drift: max(drift, disciplined)}
+	if canSkew(c) != nil {
+		return s
+	}
+	for _, node := range c.Nodes() { // not by look, which sleeps: what has not begun is not to begin later
+		asked := c.Now()
+		status, err := c.Status(ctx, node)
+		s.sights = append(s.sights, sight{node: node, up: err == nil, status: status, err: err, asked: asked, seen: c.Now()})
+	}
+	return s
+}
+
+// left tells how far a node's wall clock is from where it would be had nothing been done to it; ok is false where that is more than drift and
+// the reading of clocks can explain. Monotonic clocks begin anew with each process, and are not set back.
+func (s Stand) left(now sight) (off time.Duration, ok bool) {
+	before, found := find(s.sights, now.node)
+	if !found || !before.up {
+		return 0, true
+	}
+	off = wallShift(before, now)
+	allowed := leastJump.Seconds()/2 + slack(before, now) + s.drift*(now.at()-before.at()).Seconds()
+	return off, math.Abs(off.Seconds()) <= allowed
+}
+
+// steady tells whether both clocks of all nodes that answer run at their true rate, without jumps, for half a second, and the wall clocks are where they
+// would be since they stood so, and how many were compared: not those that are down, stopped or restarted within it.
+func steady(ctx context.Context, c cluster.Cluster, stood Stand) (ok bool, compared int, probe string) {
 	const steps = 4
 	series := [][]sight{look(ctx, c, c.Nodes())}
 	for range steps {
@@ -268,6 +305,10 @@ func steady(ctx context.Context, c cluster.Cluster) (ok bool, compared int, prob
 				ok = false
 				probe += fmt.Sprintf("; %s: rate of the wall clock %.2f, of the monotonic clock %.2f", first.node, 1+wall, 1+mono)
 			}
+		}
+		if off, fits := stood.left(own[steps]); !fits {
+			ok = false
+			probe += fmt.Sprintf("; %s: the wall clock is off by %v from where it stood", first.node, off)
 		}
 	}
 	if len(left) > 0 {

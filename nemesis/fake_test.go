@@ -30,11 +30,13 @@ type fake struct {
 	frozen   cluster.Link         // is dead for good
 	elects   bool                 // another node leads when the leader is killed
 	loyal    bool                 // leadership is never handed over
+	rivals   bool                 // whoever is to be handed it, another is elected
 	deaf     bool                 // membership requests fail
 	busy     int                  // so many membership requests fail first
 	blind    bool                 // membership requests are answered and forgotten
 	perfect  bool                 // clocks cannot be falsified
 	crooked  bool                 // clocks cannot be mended
+	sloppy   bool                 // of a wall clock that is mended only the rate is
 	late     string               // has left without anybody having seen it
 	pending  *fakeNode            // has joined without anybody having seen it
 	hunted   bool                 // whoever is paused or skewed is killed at once
@@ -42,6 +44,7 @@ type fake struct {
 	restless bool                 // every answer comes from another process
 	weak     func(*cluster.Shape) // parts of a shape that do not act
 	clogged  bool                 // shaped links carry nothing
+	thin     bool                 // of all probes of shaped links one is answered, each time
 	sticky   bool                 // links cannot be unshaped
 }
 
@@ -53,6 +56,7 @@ type fakeNode struct {
 	skew         cluster.Skew
 	since        time.Duration
 	wall, mono   time.Duration // off at since
+	natural      time.Duration // off by itself
 	process      uint64
 }
 
@@ -205,6 +209,9 @@ func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
 	if s.Strobe == 0 {
 		n.wall += s.Wall
 	}
+	if s == (cluster.Skew{}) && !f.sloppy {
+		n.wall = n.natural
+	}
 	n.mono += s.Mono
 	n.down = n.down || f.hunted
 	return nil
@@ -250,7 +257,7 @@ func (f *fake) Trips(_ context.Context, links []cluster.Link, probes int) ([]clu
 				took = f.pass(toll, time.Duration(p)*f.bend.Jitter/time.Duration(probes-1))
 				f.tolls[l] = toll
 			}
-			if slices.Contains(dead, l) || bent && f.clogged {
+			if slices.Contains(dead, l) || bent && (f.clogged || f.thin && i+p > 0) {
 				took = -1
 			}
 			times = append(times, took)
@@ -282,6 +289,9 @@ func (f *fake) pass(toll *cluster.Trip, jitter time.Duration) time.Duration {
 }
 
 func (f *fake) Transfer(_ context.Context, to string) error {
+	if f.rivals {
+		to = f.nodes[slices.IndexFunc(f.nodes, func(n *fakeNode) bool { return !n.leads && n.name != to })].name
+	}
 	if !f.loyal {
 		f.lead(to)
 	}

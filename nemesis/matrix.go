@@ -41,9 +41,9 @@ func carrying(nodes []string, dead []cluster.Link) string {
 	return fmt.Sprintf("%d of %d carry, not %s", all-len(dead), all, arrows(dead))
 }
 
-// Whole waits until all links between nodes that answer carry, no shape acts on them, and the nodes' clocks run at their true rates, and tells in words what is so; none
-// where the cluster cannot tell. An error means that it could not be seen.
-func Whole(ctx context.Context, c cluster.Cluster) (whole bool, words string, err error) {
+// Whole waits until all links between nodes that answer carry, no shape acts on them, and the nodes' clocks run at their true rates and are where they
+// would be since they stood so, and tells in words what is so; none where the cluster cannot tell. An error means that it could not be seen.
+func Whole(ctx context.Context, c cluster.Cluster, stood Stand) (whole bool, words string, err error) {
 	whole = true
 	if canCut(c) == nil {
 		if whole, _, words, err = reach(ctx, c, nil); err != nil || !whole {
@@ -65,7 +65,7 @@ func Whole(ctx context.Context, c cluster.Cluster) (whole bool, words string, er
 		// A node that was down or frozen when its clocks were mended is looked at here first.
 		var clocks string
 		whole = await(ctx, c, probeBound, func() bool {
-			ok, compared, probe := steady(ctx, c)
+			ok, compared, probe := steady(ctx, c, stood)
 			clocks = probe
 			return ok && compared > 0
 		})

@@ -203,6 +203,15 @@ func names(word string) func(history.Fault) bool {
 	return func(f history.Fault) bool { return strings.Contains(f.What, word) }
 }
 
+// TestTransferThatAnElectionOvertakes has nothing to show, and was no fault of the system.
+func TestTransferThatAnElectionOvertakes(t *testing.T) {
+	breaks(t, transfer, 5, func(f *fake) { f.rivals = true }, func(t *testing.T, _ *fake, fault history.Fault, err error) {
+		if !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), " was elected after ") || fault.Held {
+			t.Error("another was elected than the heir")
+		}
+	})
+}
+
 func TestFaultThatDoesNotTakeHoldIsSeen(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -206,30 +206,72 @@ func TestLinksInWords(t *testing.T) {
 
 func TestWholeSeesWhatNoNemesisHasMended(t *testing.T) {
 	f := newFake(3)
-	if whole, words, err := Whole(t.Context(), f); err != nil || !whole || !strings.Contains(words, "0 of 6 links") || !strings.Contains(words, "6 of 6 links") {
+	if whole, words, err := Whole(t.Context(), f, Stands(t.Context(), f, 0)); err != nil || !whole || !strings.Contains(words, "0 of 6 links") || !strings.Contains(words, "6 of 6 links") {
 		t.Errorf("whole: %v, %q, %v", whole, words, err)
 	}
 	f.nodes[2].down = true // it will have no last words: that is judged elsewhere
-	if whole, words, err := Whole(t.Context(), f); err != nil || !whole {
+	if whole, words, err := Whole(t.Context(), f, Stands(t.Context(), f, 0)); err != nil || !whole {
 		t.Errorf("whole but for a node: %v, %q, %v", whole, words, err)
 	}
 	f = newFake(3)
 	f.frozen = cluster.Link{From: "n3", To: "n1"}
-	if whole, words, err := Whole(t.Context(), f); err != nil || whole || !strings.Contains(words, "n3>n1") {
+	if whole, words, err := Whole(t.Context(), f, Stands(t.Context(), f, 0)); err != nil || whole || !strings.Contains(words, "n3>n1") {
 		t.Errorf("with a dead link: %v, %q, %v", whole, words, err)
 	}
 	f = newFake(3)
 	f.Shape(t.Context(), []cluster.Link{{From: "n3", To: "n1"}}, cluster.Shape{Duplicated: 0.5})
-	if whole, words, err := Whole(t.Context(), f); err != nil || whole {
+	if whole, words, err := Whole(t.Context(), f, Stands(t.Context(), f, 0)); err != nil || whole {
 		t.Errorf("with a shaped link: %v, %q, %v", whole, words, err)
 	}
 	f = newFake(3)
 	f.Skew(t.Context(), "n2", cluster.Skew{WallRate: 0.5})
-	if whole, words, err := Whole(t.Context(), f); err != nil || whole || !strings.Contains(words, "n2: rate of the wall clock 1.50") {
+	if whole, words, err := Whole(t.Context(), f, Stands(t.Context(), f, 0)); err != nil || whole || !strings.Contains(words, "n2: rate of the wall clock 1.50") {
 		t.Errorf("with a false clock: %v, %q, %v", whole, words, err)
 	}
-	if whole, words, err := Whole(t.Context(), powerless{}); err != nil || !whole || words != "" {
+	if whole, words, err := Whole(t.Context(), powerless{}, Stand{}); err != nil || !whole || words != "" {
 		t.Errorf("of a cluster that cannot tell: %v, %q, %v", whole, words, err)
+	}
+}
+
+// TestWallClockThatWasLeftWrong runs at its true rate again, and yet is not whole. One that was wrong before is.
+func TestWallClockThatWasLeftWrong(t *testing.T) {
+	for _, sloppy := range []bool{false, true} {
+		for _, off := range []time.Duration{-time.Hour, -leastJump, leastJump, time.Hour} {
+			f := newFake(3)
+			f.sloppy = sloppy
+			f.nodes[0].wall, f.nodes[0].natural = time.Minute, time.Minute
+			stood := Stands(t.Context(), f, 0)
+			f.Skew(t.Context(), "n1", cluster.Skew{MonoRate: 0.5})
+			f.Skew(t.Context(), "n2", cluster.Skew{Wall: off})
+			f.Sleep(20 * time.Second)
+			if fault, err := clock.Mend(t.Context(), f); err != nil || !fault.Held {
+				t.Errorf("mended: %+v, %v", fault, err)
+			}
+			whole, words, err := Whole(t.Context(), f, stood)
+			if err != nil || whole == sloppy || sloppy != strings.Contains(words, "n2: the wall clock is off by "+off.String()) || strings.Contains(words, "n1: ") {
+				t.Errorf("by %v, left %v: whole %v, %q, %v", off, sloppy, whole, words, err)
+			}
+		}
+	}
+	f := newFake(1)
+	stood := Stands(t.Context(), f, 0.01)
+	f.nodes[0].wall = 5 * time.Second
+	f.Sleep(10 * time.Minute)
+	if whole, words, _ := Whole(t.Context(), f, stood); !whole {
+		t.Errorf("what drifts by itself is not whole: %s", words)
+	}
+}
+
+// TestClocksThatNobodyCanSeeAreNotMended by the word of nobody: the fault stays open until somebody answers.
+func TestClocksThatNobodyCanSeeAreNotMended(t *testing.T) {
+	f := newFake(2)
+	f.nodes[0].down, f.nodes[1].down = true, true
+	if fault, err := clock.Mend(t.Context(), f); !errors.Is(err, ErrNothing) || fault.Held {
+		t.Errorf("got %+v, %v", fault, err)
+	}
+	f.nodes[1].down = false
+	if fault, err := clock.Mend(t.Context(), f); err != nil || !fault.Held {
+		t.Errorf("with one that answers: %+v, %v", fault, err)
 	}
 }
 
@@ -251,6 +293,38 @@ func TestScarceTrafficIsNoEvidence(t *testing.T) {
 		if got := try.scarce(); got != c.want {
 			t.Errorf("%s, %d answered, missing %v: %v, want %v", shapeWords(c.shape), c.came, c.missing, got, c.want)
 		}
+	}
+}
+
+// TestShapeOverWhichTooLittleCame, and which has not been seen to act, is no fault; one that should have shown among as little is, and was none.
+func TestShapeOverWhichTooLittleCame(t *testing.T) {
+	nothings, failures := 0, 0
+	breaks(t, shape, 3, func(f *fake) {
+		f.thin, f.weak = true, func(s *cluster.Shape) { s.Loss, s.Duplicated = 0, 0 }
+	}, func(t *testing.T, f *fake, fault history.Fault, err error) {
+		var percent int
+		if n, _ := fmt.Sscanf(fault.What, "loss %d", &percent); n == 0 {
+			if n, _ = fmt.Sscanf(fault.What, "duplicates %d", &percent); n == 0 {
+				return
+			}
+		}
+		switch {
+		case fault.Held:
+			t.Error("it held")
+		case percent <= 8:
+			nothings++
+			if !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "too little came") {
+				t.Error("too little came to tell")
+			}
+		case percent >= 25:
+			failures++
+			if err != nil {
+				t.Error("so much came that it should have shown")
+			}
+		}
+	})
+	if nothings < 5 || failures < 5 {
+		t.Errorf("%d times too little came, %d times enough", nothings, failures)
 	}
 }
 

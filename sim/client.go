@@ -78,7 +78,7 @@ func (s *Sim) tongue(read string) machine.Tongue {
 	if s.config.Tongue == nil {
 		return &machine.Commands{Local: read == "local"}
 	}
-	return s.config.Tongue(read, stream(s.config.Seed, streamTongue, uint64(len(s.conns))))
+	return s.config.Tongue(read)
 }
 
 func (s *Sim) open(n *node, o cluster.Options, tongue machine.Tongue) *conn {

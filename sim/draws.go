@@ -18,7 +18,6 @@ const (
 	streamHost
 	streamQuorum
 	streamJitter
-	streamTongue
 )
 
 // mix is the finalizer of splitmix64 (Steele, Lea & Flood 2014).

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,12 +31,12 @@ func (g sighting) holds() bool {
 
 func (g sighting) committed() bool { return g.holds() && g.leader.status.Commit >= g.last }
 
-// Lack: who leads and who takes part is changed by commands, which not every machine knows.
+// Lack: the simulator itself can do everything.
 func (s *Sim) Lack(power cluster.Power) error {
-	if _, able := s.tongue("").(*machine.Commands); able || power != cluster.Transfers && power != cluster.Membership {
+	if s.config.Lack == nil {
 		return nil
 	}
-	return errors.New("this system takes no command to change who leads or who takes part")
+	return s.config.Lack(power)
 }
 
 // Choices: there is one way to do everything.

@@ -95,7 +95,7 @@ func (s *Sim) MendQuorum(ctx context.Context, pick uint64) ([]string, error) {
 	}
 	quorum := candidates[:size]
 	if !majorities(quorum, newest) {
-		return nil, errors.New("all nodes together are no majority")
+		return nil, fmt.Errorf("%w: all nodes together are no majority", cluster.ErrSystem)
 	}
 	slices.SortFunc(quorum, func(a, b *node) int { return a.id - b.id })
 	return s.isolate(ctx, quorum)

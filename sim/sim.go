@@ -5,7 +5,7 @@
 // only in Sleep, Wait, in a Client's methods and in the cluster's powers.
 //
 // Messages between nodes are lost, duplicated, delayed and reordered. A node's effects leave it when what it logged before them is
-// synced, and not earlier. A crash takes all that was not. After every step the invariants of replicated logs are checked (invariants.go).
+// synced, and not earlier. A crash takes all that was not. After every step the invariants of replicated logs are checked (court.go).
 package sim
 
 import (
@@ -26,8 +26,11 @@ type Config struct {
 	Nodes     int // n1 .. n<Nodes>, the first voters
 	Observers int // the nodes after them
 	New       func(machine.Config) machine.Machine
-	// Tongue of each client connection, by its read mode and a number drawn for it; nil: machine.Commands.
-	Tongue  func(read string, draw uint64) machine.Tongue
+	// Tongue of each client connection, by its read mode; nil: machine.Commands.
+	Tongue func(read string) machine.Tongue
+	// Lack tells what the system cannot do itself, as cluster.System does; nil: it knows the commands of package machine that change who leads and who
+	// takes part.
+	Lack    func(cluster.Power) error
 	Options machine.Options
 	Weather Weather
 	// Unchecked leaves the invariants out, to measure what they cost. Never for a run that is judged.

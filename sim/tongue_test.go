@@ -182,8 +182,8 @@ func parrots(seed uint64, n int, change func(*accent)) (c Config, made *[]*parro
 		*made = append(*made, p)
 		return p
 	}
-	c.Tongue = func(read string, draw uint64) machine.Tongue {
-		a := &accent{hello: fmt.Sprint("hello ", draw), put: "put"}
+	c.Tongue = func(string) machine.Tongue {
+		a := &accent{hello: fmt.Sprint("hello ", len(*accents)), put: "put"}
 		if change != nil {
 			change(a)
 		}
@@ -256,20 +256,6 @@ func TestPushesComeInTheirOrderAndOneSeedIsOneRun(t *testing.T) {
 		if seed > 0 && slices.Equal(a, chatter(t, seed-1)) {
 			t.Errorf("seeds %d and %d gave one run", seed-1, seed)
 		}
-	}
-}
-
-func TestEachConnectionHasADrawOfItsOwn(t *testing.T) {
-	c, _, accents := parrots(1, 1, nil)
-	s := New(c)
-	s.Run(func() {
-		for range 3 {
-			dial(t, s, "n1")
-		}
-	})
-	a := *accents
-	if a[0].hello == a[1].hello || a[1].hello == a[2].hello {
-		t.Errorf("got %q, %q, %q", a[0].hello, a[1].hello, a[2].hello)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -158,30 +160,30 @@ func TestNodesOnSocketsAndDisks(t *testing.T) {
 	}
 }
 
-// TestNewNodeOfEachTarget: a table that lacks something fails here and not in the middle of a run.
-func TestNewNodeOfEachTarget(t *testing.T) {
-	for _, target := range Table {
-		m := target.New(machine.Config{ID: 1, Voters: []int{1}, Options: target.Defaults})
-		if s := m.Status(); s.ID != 1 || s.Role == "" {
-			t.Errorf("%s: %+v", target.Name, s)
-		}
-		s := target.System
-		if s.Args == nil || s.Dial == nil || s.Status == nil || (s.Join == nil) != (s.Leave == nil) || len(target.Modes) == 0 {
-			t.Errorf("%s: its System or its modes are incomplete", target.Name)
-		}
-	}
-}
-
-// TestEveryTargetIsWhole: whoever is in the table can be simulated, served and talked to.
+// TestEveryTargetIsWhole: whoever is in the table can be simulated, served, talked to and tried. One that lacks something fails here and not in the
+// middle of a run.
 func TestEveryTargetIsWhole(t *testing.T) {
+	lacks := map[string][]cluster.Power{"zab": {cluster.Transfers, cluster.Membership}}
 	for _, target := range Table {
-		if target.New == nil || target.Tongue == nil || target.Front == nil || target.System.Dial == nil || len(target.Modes) == 0 {
+		system := target.System
+		if target.New == nil || target.Tongue == nil || target.Front == nil || system.Args == nil || system.Dial == nil || system.Status == nil || len(target.Modes) == 0 {
 			t.Errorf("%s lacks something: %+v", target.Name, target)
 			continue
 		}
+		if s := target.New(machine.Config{ID: 1, Voters: []int{1}, Options: target.Defaults}).Status(); s.ID != 1 || s.Role == "" {
+			t.Errorf("%s: %+v", target.Name, s)
+		}
 		for _, read := range target.Modes {
-			if a, b := target.Tongue(read, 1), target.Tongue(read, 2); a == nil || a == b {
+			if a, b := target.Tongue(read), target.Tongue(read); a == nil || a == b {
 				t.Errorf("%s, %s: two connections need two tongues, got %v and %v", target.Name, read, a, b)
+			}
+		}
+		if got := fmt.Sprintf(target.Try, "a:1,b:2"); !strings.Contains(got, "a:1,b:2") || strings.Contains(got, "%!") {
+			t.Errorf("%s is tried by %q", target.Name, got)
+		}
+		for _, power := range []cluster.Power{cluster.Transfers, cluster.Membership} {
+			if got, want := system.Lack(power) != nil, slices.Contains(lacks[target.Name], power); got != want {
+				t.Errorf("%s lacks %s: %v, want %v", target.Name, power, got, want)
 			}
 		}
 	}

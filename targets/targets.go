@@ -21,7 +21,9 @@ type Target struct {
 	Name  string
 	Doc   string
 	Modes []string // of reads; the first is the default
-	Flaws []Flaw   // that can be planted
+	// Synced are those of the modes in which a client reads behind a sync: it asks for {sync, read}.
+	Synced []string
+	Flaws  []Flaw // that can be planted
 	// Observers: its clusters can have nodes without a vote.
 	Observers bool
 	// Checkers are names of judgements, by workload, that its histories are put to besides those of the workload.
@@ -30,8 +32,8 @@ type Target struct {
 	Defaults machine.Options
 	// New makes one node's machine, for the simulator and for the daemon.
 	New func(machine.Config) machine.Machine
-	// Tongue of one client connection in the simulator, by its read mode and a number drawn for it.
-	Tongue func(read string, draw uint64) machine.Tongue
+	// Tongue of one client connection in the simulator, by its read mode.
+	Tongue func(read string) machine.Tongue
 	// Front serves a node's clients; see daemon.Config.
 	Front func(net.Listener, daemon.Host) error
 	// Try is a command line for people who want to try it, with a %s for the endpoints.
@@ -91,7 +93,7 @@ func raftTarget() Target {
 			Read: raft.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
 		New:    raft.New,
-		Tongue: func(read string, _ uint64) machine.Tongue { return &machine.Commands{Local: read == "local"} },
+		Tongue: func(read string) machine.Tongue { return &machine.Commands{Local: read == "local"} },
 		Front:  func(l net.Listener, h daemon.Host) error { return etcd.Serve(l, h) },
 		Try:    "ETCDCTL_API=3 etcdctl --endpoints %s put key value",
 		System: cluster.System{
@@ -109,12 +111,13 @@ func zabTarget() Target {
 		Name:      "zab",
 		Doc:       "our ZAB behind the ZooKeeper client protocol",
 		Modes:     zab.Modes,
+		Synced:    zab.Synced,
 		Observers: true,
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
 		New:      zab.New,
-		Tongue:   func(read string, _ uint64) machine.Tongue { return &zab.Tongue{Mode: read} },
+		Tongue:   func(string) machine.Tongue { return &zab.Tongue{} },
 		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
 		Try:      "zkCli.sh -server %s create /greeting hello",
 		Checkers: map[string][]string{"register": {"osc", "sessions"}},

@@ -271,7 +271,7 @@ func TestOrphansAreReaped(t *testing.T) {
 			w := startWard(t, flags...)
 			r, _ := w.connect()
 			must(t, r.Start(t.Context(), serving(w)))
-			w.order(r, "orphan")
+			w.order(r, "orphan 0.1")
 			var pid int
 			if _, err := fmt.Sscanf(w.until("orphan"), "orphan %d <nil>", &pid); err != nil {
 				t.Fatal(err)
@@ -284,6 +284,31 @@ func TestOrphansAreReaped(t *testing.T) {
 			}
 			must(t, r.Kill(t.Context()))
 		})
+	}
+}
+
+// TestServerLeavesNobodyBehind who would keep its ports from its next life.
+func TestServerLeavesNobodyBehind(t *testing.T) {
+	w := startWard(t, "-hold")
+	r, ends := w.connect()
+	must(t, r.Start(t.Context(), serving(w)))
+	w.order(r, "orphan 300")
+	var pid int
+	if _, err := fmt.Sscanf(w.until("orphan"), "orphan %d <nil>", &pid); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	all, err := processes()
+	must(t, err)
+	if !slices.ContainsFunc(all, func(p process) bool { return p.pid == pid && p.parent == w.cmd.Process.Pid }) {
+		t.Error("the agent has not inherited it")
+	}
+	w.order(r, "exit")
+	next(t, ends, "the end")
+	for late := time.Now().Add(patience); syscall.Kill(pid, 0) != syscall.ESRCH; {
+		if time.Now().After(late) {
+			t.Fatal("one of its processes has outlived it")
+		}
 	}
 }
 

@@ -187,14 +187,14 @@ func runServer(dir string, args []string) int {
 			fmt.Print("last words")
 			return 3
 		case "orphan":
-			orphan()
+			orphan(rest)
 		}
 	}
 }
 
-// orphan leaves a process behind whose parent, our child, has ended.
-func orphan() {
-	out, err := exec.Command("/bin/sh", "-c", "sleep 0.1 & echo $!").Output()
+// orphan leaves a process behind for so many seconds whose parent, our child, has ended.
+func orphan(seconds string) {
+	out, err := exec.Command("/bin/sh", "-c", "sleep "+seconds+" >/dev/null 2>&1 & echo $!").Output()
 	fmt.Println("orphan", strings.TrimSpace(string(out)), err)
 }
 

@@ -353,7 +353,6 @@ func (a *agent) watch(ctx context.Context) {
 			if err := a.change(a.expire); err != nil {
 				a.voice.say("%v", err)
 			}
-			a.vigil.rest(time.Now())
 		}
 	}
 }

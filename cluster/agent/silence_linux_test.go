@@ -165,6 +165,18 @@ func TestOrderAfterTheHealingExpires(t *testing.T) {
 	}
 }
 
+// TestControllerThatSpeaksWhileTheHealingWaitsForItsTurn keeps its faults.
+func TestControllerThatSpeaksWhileTheHealingWaitsForItsTurn(t *testing.T) {
+	a := newAgent(Config{Dir: t.TempDir(), Table: "x", Hold: true, Grace: 10 * time.Second, Output: io.Discard}, pretence(io.Discard, ""))
+	for at := a.vigil.last; !a.vigil.look(at); at = at.Add(4 * time.Second) {
+	}
+	a.vigil.hear()
+	must(t, a.change(a.expire))
+	if n, _ := a.vigil.healings(); n != 0 {
+		t.Errorf("%d healings, want none", n)
+	}
+}
+
 func TestStoppedAgentDoesNotHealAtItsAwakening(t *testing.T) {
 	w := startWard(t, "-hold", "-grace", "3s")
 	r, _ := w.connect()

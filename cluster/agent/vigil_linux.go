@@ -61,13 +61,6 @@ func (v *vigil) note(now time.Time, whole bool) {
 	}
 }
 
-// rest sets the clock: what has been done since the last look was no standing still.
-func (v *vigil) rest(now time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.last = now
-}
-
 func (v *vigil) healings() (int, time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -54,6 +54,8 @@ func (c *Cluster) statuses(ctx context.Context) ([]*Node, []cluster.Status) {
 	return nodes, all
 }
 
+var errClosed = errors.New("the cluster has been closed")
+
 // ErrNoLeader is wrapped where nobody leads whom one could ask.
 var ErrNoLeader = errors.New("no node says that it leads")
 
@@ -78,16 +80,7 @@ func (c *Cluster) leader(ctx context.Context) (*Node, error) {
 }
 
 // Lack tells what the system that runs cannot do itself.
-func (c *Cluster) Lack(power cluster.Power) error {
-	s := c.config.System
-	switch {
-	case power == cluster.Transfers && s.Transfer == nil:
-		return fmt.Errorf("%s does not hand over leadership", s.Name)
-	case power == cluster.Membership && (s.Join == nil || s.Leave == nil):
-		return fmt.Errorf("%s does not change its members", s.Name)
-	}
-	return nil
-}
+func (c *Cluster) Lack(power cluster.Power) error { return c.config.System.Lack(power) }
 
 // Transfer asks the leader to hand over. It returns when the leader has agreed; whether it comes to pass shows in Status.
 func (c *Cluster) Transfer(ctx context.Context, to string) error {
@@ -207,8 +200,16 @@ func (c *Cluster) recruit(ctx context.Context) (*Node, error) {
 	}
 	n.peers = c.peersOf(n)
 	c.mu.Lock()
-	c.pending = n
+	closed := c.closed
+	if !closed {
+		c.pending = n
+	}
 	c.mu.Unlock()
+	if closed { // by somebody who did not know of it
+		err = errors.Join(errClosed, n.close())
+		c.host.Disconnect(n)
+		return nil, err
+	}
 	return n, c.WritePeers(ctx)
 }
 

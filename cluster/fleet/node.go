@@ -35,9 +35,12 @@ type Node struct {
 // newNode makes a node with the next id; it has no place yet and nobody knows it.
 func (c *Cluster) newNode(joining bool) (*Node, error) {
 	c.mu.Lock()
-	id := c.next
+	id, closed := c.next, c.closed
 	c.next++
 	c.mu.Unlock()
+	if closed {
+		return nil, errClosed
+	}
 	n := &Node{ID: id, Name: fmt.Sprintf("n%d", id), joining: joining}
 	n.Home = filepath.Join(c.config.Dir, "nodes", n.Name)
 	if err := os.MkdirAll(n.Home, 0o755); err != nil {
@@ -172,9 +175,9 @@ func (c *Cluster) ready(ctx context.Context, n *Node, life Life) error {
 		select {
 		case <-poll.C:
 		case <-life.Done():
-			return fmt.Errorf("it ended with %s: %s", life.Ending(), strings.Join(n.Log.Ending(), " | "))
+			return fmt.Errorf("%w: it ended with %s: %s", cluster.ErrSystem, life.Ending(), strings.Join(n.Log.Ending(), " | "))
 		case <-bound.Done():
-			return fmt.Errorf("no answer within %v: %w", startBound, err)
+			return fmt.Errorf("%w: no answer within %v: %w", cluster.ErrSystem, startBound, err)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 		for _, n := range quorum {
 			s, err := c.heed(ctx, n)
 			if err != nil {
-				return nil, fmt.Errorf("mend a quorum: %w", err)
+				return nil, fmt.Errorf("mend a quorum: %w: %w", cluster.ErrSystem, err)
 			}
 			enough = enough && (len(s.Members) == 0 || majority(quorum, s.Members))
 		}
@@ -43,7 +43,7 @@ func (c *Cluster) MendQuorum(ctx context.Context, draw uint64) ([]string, error)
 			return namesOf(kept), nil
 		}
 	}
-	return nil, errors.New("mend a quorum: all nodes together are none")
+	return nil, fmt.Errorf("mend a quorum: %w: all nodes together are none", cluster.ErrSystem)
 }
 
 // heed asks a node that has just been mended for its status, again where it does not answer in time: a machine may be busy.

@@ -40,7 +40,7 @@ func openSim(_ context.Context, t targets.Target, p harness.Plan, _ string, _ fu
 	o, w := t.Defaults, p.Weather
 	o.Read, o.Flaw, o.Heartbeat, o.Election, o.Snapshot = p.Read, p.Flaw, p.Heartbeat, p.Election, w.Snapshot
 	s := sim.New(sim.Config{
-		Seed: p.Seed, Nodes: p.Nodes, Observers: p.Observers, New: t.New, Tongue: t.Tongue, Options: o,
+		Seed: p.Seed, Nodes: p.Nodes, Observers: p.Observers, New: t.New, Tongue: t.Tongue, Lack: t.System.Lack, Options: o,
 		Weather: sim.Weather{
 			Delay: w.Delay, Spread: w.Spread, Loss: w.Loss, Duplicate: w.Duplicate, Sync: w.Sync, Tear: w.Tear, Drift: w.Drift,
 		},

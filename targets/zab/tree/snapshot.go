@@ -21,11 +21,9 @@ func (t *Tree) Encode() []byte {
 	w.Byte(snapshotFormat)
 	w.Int(t.zxid)
 	w.Uint(uint64(len(t.sessions)))
-	for _, leaf := range t.ids.leaves {
-		for _, id := range leaf {
-			w.Int(id)
-			w.Int(int64(t.sessions[id].timeout))
-		}
+	for id := range t.ids.All() {
+		w.Int(id)
+		w.Int(int64(t.sessions[id].timeout))
 	}
 	w.Uint(uint64(len(t.nodes)))
 	t.write(&w, rootPath, t.nodes[rootPath])
@@ -43,11 +41,9 @@ func (t *Tree) write(w *writer, path string, n *node) {
 	if path == rootPath {
 		path = ""
 	}
-	for _, leaf := range n.children.leaves {
-		for _, name := range leaf {
-			child := path + "/" + name
-			t.write(w, child, t.nodes[child])
-		}
+	for name := range n.children.All() {
+		child := path + "/" + name
+		t.write(w, child, t.nodes[child])
 	}
 }
 
@@ -132,7 +128,7 @@ func (t *Tree) read(r *reader, last string) string {
 		r.fail(errField)
 	default:
 		if parent != nil && path != rootPath {
-			parent.children.insert(nameOf(path))
+			parent.children.Insert(nameOf(path))
 		}
 		t.add(path, n)
 	}
