@@ -265,6 +265,7 @@ func TestNonsenseIsAViolation(t *testing.T) {
 		t.Errorf("violations %q, want one that says what was answered", violations)
 	}
 }
+
 // TestReadsBehindSyncs: each read is asked for behind a sync of its key, last words too, and nothing else is.
 func TestReadsBehindSyncs(t *testing.T) {
 	for _, synced := range []bool{false, true} {

@@ -108,7 +108,7 @@ func New(c Config) *Sim {
 	if c.Options.Tick <= 0 {
 		c.Options.Tick = defaultTick
 		if c.Options.Heartbeat > 0 {
-			c.Options.Tick = max(c.Options.Heartbeat/2, time.Microsecond)
+			c.Options.Tick = min(max(c.Options.Heartbeat/2, time.Microsecond), defaultTick)
 		}
 	}
 	s := &Sim{

@@ -108,8 +108,9 @@ func raftTarget() Target {
 
 func zabTarget() Target {
 	t := Target{
-		Name:      "zab",
-		Doc:       "our ZAB behind the ZooKeeper client protocol",
+		Name: "zab",
+		Doc: "our ZAB behind the ZooKeeper client protocol; all reads are local, in the mode sync behind a sync that the leader answers by itself, stale where it " +
+			"has been deposed (claim Z4), in quorum-sync behind one for which it asks a quorum",
 		Modes:     zab.Modes,
 		Synced:    zab.Synced,
 		Observers: true,

@@ -32,7 +32,7 @@ func (t *Tree) readNode(q *jute.Request, who []jute.ID, r *jute.Response) jute.C
 	if n == nil {
 		return jute.NoNode
 	}
-	perms := jute.PermRead
+	perms := jute.PermRead // for Exists, too, as since ZooKeeper 3.8.4 (ZOOKEEPER-2590)
 	if q.Op == jute.GetACL {
 		perms |= jute.PermAdmin
 	}
