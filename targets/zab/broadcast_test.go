@@ -43,6 +43,38 @@ func TestB1Alone(t *testing.T) {
 	}
 }
 
+// A proposal need not wait for the leader's own disk, and the commit must: it counts the leader.
+func TestOnlyProposalsLeaveEarly(t *testing.T) {
+	w := newWorld(1, 3, 1, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.settles(t)
+	early := func(do func()) (yes, no int) {
+		var fx machine.Effects
+		l.begin(&fx)
+		do()
+		for news, ok := l.next(); ok; news, ok = l.next() {
+			l.take(news)
+		}
+		l.finish()
+		l.sync(fx)
+		for _, m := range fx.Send {
+			if m.Early {
+				yes++
+			} else {
+				no++
+			}
+		}
+		return yes, no
+	}
+	var zxid int64
+	if yes, no := early(func() { zxid, _ = l.propose([]byte("x")) }); yes != 2 || no != 0 {
+		t.Errorf("of the proposal %d messages are early and %d are not, want one for each follower", yes, no)
+	}
+	if yes, no := early(func() { l.onAck(l.learners[0], zxid) }); yes != 0 || no != 3 {
+		t.Errorf("of the commit %d messages are early and %d are not, want one for each learner that waits", yes, no)
+	}
+}
+
 // Claim B2: an acknowledgement is sent in the step that logs the proposal, so it leaves after it is durable; less than a quorum commits nothing.
 func TestB2QuorumCommits(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()

@@ -12,12 +12,15 @@ import (
 // snapshotFormat is the first byte of a snapshot.
 const snapshotFormat = 1
 
+// spare is room for what somebody else may put behind a snapshot.
+const spare = 64
+
 // nodeSize is what a node takes at most, besides path, data and list, below some 2^34 transactions.
 const nodeSize = 64
 
-// Encode a snapshot. Equal trees give equal bytes.
+// Encode a snapshot. Equal trees give equal bytes. The slice is the caller's.
 func (t *Tree) Encode() []byte {
-	w := writer{machine.Encoder{B: make([]byte, 0, int(t.size)+nodeSize*len(t.nodes)+16*len(t.sessions)+32)}}
+	w := writer{machine.Encoder{B: make([]byte, 0, int(t.size)+nodeSize*len(t.nodes)+16*len(t.sessions)+32+spare)}}
 	w.Byte(snapshotFormat)
 	w.Int(t.zxid)
 	w.Uint(uint64(len(t.sessions)))
