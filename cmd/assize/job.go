@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,7 +31,7 @@ type job struct {
 }
 
 // run does the whole job: cluster, storm, verdict.
-func (j job) run(ctx context.Context) error {
+func (j job) run(ctx context.Context) (err error) {
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(j.stderr, "\nmending, then judging what was recorded; again to stop at once")
 	})()
@@ -44,7 +45,7 @@ func (j job) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the cluster: %w", err)
 	}
-	defer c.Close()
+	defer func() { err = errors.Join(err, c.Close()) }() // what is left behind is to be known, whatever else went wrong
 	nemeses, err := scheduled(&p, c)
 	if err != nil {
 		os.Remove(dir) // only if it is empty

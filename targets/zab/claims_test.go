@@ -149,6 +149,7 @@ func TestE5B6B12NewestHistoryWins(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()
 	l := w.elect(t)
 	w.writes(t, 3)
+	w.settles(t)
 	w.onlyTo(l.id, 1)
 	zxid, _ := proposes(l, "on two of five")
 	w.tick(3)
@@ -156,6 +157,7 @@ func TestE5B6B12NewestHistoryWins(t *testing.T) {
 		t.Fatalf("it should be logged by n1 and not committed: %s", w.states())
 	}
 	l.crash()
+	w.at(2).crash() // what remains is a quorum and no more
 	w.heal()
 	if l := w.elect(t); l.id != 1 {
 		t.Errorf("n%d leads, want n1: %s", l.id, w.states())

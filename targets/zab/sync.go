@@ -82,7 +82,10 @@ func (p *peer) synchronize(l *learner, image []byte) []byte {
 		p.add(l.channel, item{kind: itemProposal, txn: *t})
 	}
 	l.phase = syncing
-	if p.flaw != newLeaderBeforeDiff {
+	if p.flaw == newLeaderBeforeDiff {
+		p.flush(l.channel)
+		p.out.Send = p.out.Send[:len(p.out.Send)-1] // it is still being read from the disk: it goes when the learner misses it
+	} else {
 		p.add(l.channel, item{kind: itemNewLeader, epoch: p.epoch})
 	}
 	return image
