@@ -10,6 +10,7 @@ require (
 	github.com/florianl/go-nfqueue/v2 v2.0.2
 	github.com/go-zookeeper/zk v1.0.4
 	github.com/google/nftables v0.3.0
+	github.com/magiconair/properties v1.8.10
 	github.com/mdlayher/netlink v1.7.3-0.20250113171957-fbb4dce95f42
 	github.com/urfave/cli/v2 v2.27.7
 	github.com/vishvananda/netlink v1.3.1

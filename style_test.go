@@ -32,7 +32,8 @@ var allowed = []struct {
 }{
 	{"history", nil},
 	{"machine/znodes", []string{"history", "machine"}},
-	{"machine", []string{"history"}},
+	{"machine/order", nil},
+	{"machine", []string{"history", "machine/order"}},
 	{"cluster", []string{"history", "cluster"}},
 	{"docker", []string{"history", "cluster"}},
 	{"checkers", []string{"history"}},

@@ -44,7 +44,7 @@ func newHost(c Config, m machine.Machine, d disk, j *journal) *host {
 	h := &host{config: c, machine: m, journal: j, counts: n, inbox: newInbox(), failed: make(chan struct{}), reports: make(chan chan machine.Report), ended: make(chan struct{})}
 	h.desk = newDesk(c.Outstanding, h.inbox, n)
 	h.transport = newTransport(c, h.inbox, n, j)
-	h.outlet = newOutlet(d, n, h.release)
+	h.outlet = newOutlet(d, n, h.release, h.transport.send)
 	s := m.Status()
 	h.status.Store(&s)
 	h.revision.set(s.Revision)

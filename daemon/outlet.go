@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"sync"
 
 	"assize/machine"
@@ -58,11 +59,12 @@ func (e *effects) reset() {
 
 // outlet makes effects durable and releases them in the order in which they were put in. While one batch is being written the owner steps the
 // next; all that has come meanwhile is written with one sync. Effects that need no disk do not wait for one, unless others before them do: a message
-// that tells of a term must not overtake the record of that term.
+// that tells of a term must not overtake the record of that term. Early messages need not wait either, but for others to the same node.
 type outlet struct {
 	disk    disk
 	counts  *counts
 	release func(*effects)
+	send    func(machine.Message)
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -75,8 +77,8 @@ type outlet struct {
 	free    []*effects
 }
 
-func newOutlet(d disk, n *counts, release func(*effects)) *outlet {
-	o := &outlet{disk: d, counts: n, release: release}
+func newOutlet(d disk, n *counts, release func(*effects), send func(machine.Message)) *outlet {
+	o := &outlet{disk: d, counts: n, release: release, send: send}
 	o.changed = sync.NewCond(&o.mu)
 	return o
 }
@@ -158,6 +160,7 @@ func (o *outlet) run() error {
 		o.bytes, o.events, o.writing = 0, 0, true
 		o.mu.Unlock()
 		o.changed.Broadcast()
+		o.hasten(batch)
 		if err := o.write(batch); err != nil {
 			o.mu.Lock()
 			o.err = err
@@ -168,6 +171,23 @@ func (o *outlet) run() error {
 		for _, e := range batch {
 			o.release(e)
 		}
+	}
+}
+
+// hasten sends what is early, and takes it out of the effects. All before the batch has been released.
+func (o *outlet) hasten(batch []*effects) {
+	var waits []int // nodes for which an earlier message waits
+	for _, e := range batch {
+		e.send = slices.DeleteFunc(e.send, func(m machine.Message) bool {
+			if m.Early && !slices.Contains(waits, m.To) {
+				o.send(m)
+				return true
+			}
+			if !slices.Contains(waits, m.To) {
+				waits = append(waits, m.To)
+			}
+			return false
+		})
 	}
 }
 

@@ -57,7 +57,7 @@ func newJourney() *journey {
 		for _, m := range e.send {
 			j.out <- string(m.Body)
 		}
-	})
+	}, func(m machine.Message) { j.out <- string(m.Body) })
 	go func() { j.err <- j.run() }()
 	return j
 }
@@ -94,6 +94,34 @@ func TestEffectsWaitForTheirRecords(t *testing.T) {
 	j.nothingOut(t)
 	j.disk.end <- nil
 	for _, want := range []string{"vote 1", "heartbeat"} {
+		if got := <-j.out; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	j.close()
+	if err := <-j.err; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEarlyMessagesDoNotWait for the disk, only for what was to go to the same node before them.
+func TestEarlyMessagesDoNotWait(t *testing.T) {
+	to := func(node int, early bool, body string) machine.Effects {
+		return machine.Effects{Send: []machine.Message{{To: node, Body: []byte(body), Early: early}}}
+	}
+	j := newJourney()
+	j.step(logged("a"), to(2, true, "early 2"), to(3, false, "bound 3"), to(3, true, "early 3"), to(2, true, "early 2 again"))
+	<-j.disk.began
+	for _, want := range []string{"early 2", "early 2 again"} {
+		if got := <-j.out; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	// This one comes while the disk is at work: behind what is still to be released.
+	j.step(to(3, true, "early 3, later"))
+	j.nothingOut(t)
+	j.disk.end <- nil
+	for _, want := range []string{"bound 3", "early 3", "early 3, later"} {
 		if got := <-j.out; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

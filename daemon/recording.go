@@ -153,6 +153,7 @@ func encodeMessage(e *machine.Encoder, m *machine.Message) {
 	e.Int(int64(m.From))
 	e.Int(int64(m.To))
 	e.Bytes(m.Body)
+	e.Bool(m.Early)
 }
 
 func encodeInts(e *machine.Encoder, list []int) {
@@ -280,7 +281,7 @@ func decodeBatch(body []byte) (b batch, err error) {
 			return b, errRecord
 		}
 		if bits&bitMessage != 0 {
-			v.Message = &machine.Message{From: int(d.Int()), To: int(d.Int()), Body: d.Bytes()}
+			v.Message = &machine.Message{From: int(d.Int()), To: int(d.Int()), Body: d.Bytes(), Early: d.Bool()}
 		}
 		if bits&bitRequest != 0 {
 			v.Request = &machine.Request{Conn: d.Uint(), Seq: d.Uint(), Body: d.Bytes()}

@@ -218,7 +218,7 @@ func TestPanicIsRecorded(t *testing.T) {
 		}()
 		var r *recorder
 		r, name = recorded(t, broken, toyBatches()[:1])
-		(&host{config: Config{Clock: &stepClock{}}, machine: broken(toyOrigin().config), outlet: newOutlet(nullDisk{}, new(counts), nil), recorder: r}).step(
+		(&host{config: Config{Clock: &stepClock{}}, machine: broken(toyOrigin().config), outlet: newOutlet(nullDisk{}, new(counts), nil, nil), recorder: r}).step(
 			[]machine.Event{{}, {}, {Gone: 5}})
 	}()
 	b, err := os.ReadFile(name)

@@ -49,7 +49,7 @@ func makeNetwork(ctx context.Context, engine *client.Client, run string, here bo
 		return network{}, err
 	}
 	subnets := 1 << (bits - range20.Bits())
-	var last error
+	last := errors.New("all are taken")
 	for _, k := range rand.Perm(subnets) {
 		subnet := nthSubnet(k)
 		if overlaps(subnet, taken) {
@@ -67,7 +67,7 @@ func makeNetwork(ctx context.Context, engine *client.Client, run string, here bo
 		}
 		last = err
 	}
-	return network{}, fmt.Errorf("make a network: no subnet of %v is free: %w", range20, errors.Join(last))
+	return network{}, fmt.Errorf("make a network: no subnet of %v is free: %w", range20, last)
 }
 
 func nthSubnet(k int) netip.Prefix {

@@ -1,8 +1,13 @@
 package docker
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
+
+	"github.com/docker/docker/client"
 )
 
 func TestSubnetsAreApartAndWithinTheRange(t *testing.T) {
@@ -36,5 +41,19 @@ func TestOverlaps(t *testing.T) {
 	taken := []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16"), netip.MustParsePrefix("10.177.20.5/32")}
 	if !overlaps(netip.MustParsePrefix("10.177.16.0/20"), taken) || overlaps(netip.MustParsePrefix("10.177.0.0/20"), taken) {
 		t.Error("only the first has an address that is taken")
+	}
+}
+
+// TestNoSubnetIsFree, and the error says so.
+func TestNoSubnetIsFree(t *testing.T) {
+	engine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `[{"IPAM": {"Config": [{"Subnet": %q}]}}]`, range20)
+	}))
+	defer engine.Close()
+	c, err := client.NewClientWithOpts(client.WithHost("tcp://"+engine.Listener.Addr().String()), client.WithVersion("1.41"))
+	must(t, err)
+	defer c.Close()
+	if _, err := makeNetwork(t.Context(), c, "x", false); err == nil || err.Error() != "make a network: no subnet of 10.176.0.0/12 is free: all are taken" {
+		t.Errorf("error %v", err)
 	}
 }

@@ -157,8 +157,12 @@ func (w *worker) call(generation int, node string, txn history.Txn) (kind histor
 		txn = r.source.Next(w.id, w.n)
 		w.n++
 	}
+	leaves := w.passport != nil && txn[0].F == workloads.Leave
+	if r.Synced && !leaves && txn.ReadOnly() {
+		txn = slices.Concat(history.Txn{{F: history.Sync, Key: txn[0].Key}}, txn)
+	}
 	r.mu.Unlock()
-	if w.passport != nil && txn[0].F == workloads.Leave {
+	if leaves {
 		w.leave(txn[0].In[0])
 		return history.Fail, txn, false
 	}

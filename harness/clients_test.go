@@ -265,3 +265,27 @@ func TestNonsenseIsAViolation(t *testing.T) {
 		t.Errorf("violations %q, want one that says what was answered", violations)
 	}
 }
+
+// TestReadsBehindSyncs: each read is asked for behind a sync of its key, last words too, and nothing else is.
+func TestReadsBehindSyncs(t *testing.T) {
+	for _, synced := range []bool{false, true} {
+		ops, _ := trial(t, plan(), func(_ *fake, s *Setup) { s.Synced = synced })
+		final, count := false, map[string]int{}
+		for _, op := range ops {
+			final = final || op.Phase == history.PhaseFinal
+			if op.Process < 0 || op.Kind != history.Invoke {
+				continue
+			}
+			steps, behind := op.Txn.AfterSync()
+			if len(steps) != 1 || behind != (synced && steps[0].F == history.Read) || behind && op.Txn[0].Key != steps[0].Key {
+				t.Fatalf("synced %v: asked for %+v", synced, op.Txn)
+			}
+			if count[steps[0].F]++; final {
+				count["final"]++
+			}
+		}
+		if count[history.Read] == 0 || count[history.Write] == 0 || count[history.CAS] == 0 || count["final"] == 0 {
+			t.Errorf("synced %v: %v: the test is one-sided", synced, count)
+		}
+	}
+}

@@ -154,7 +154,7 @@ func (c *fakeClient) Do(_ context.Context, t history.Txn) (cluster.Answer, error
 		return cluster.Answer{}, fmt.Errorf("%s: %w, %w", c.node, cluster.ErrRefused, cluster.ErrNotDone)
 	}
 	out := append(history.Txn(nil), t...)
-	m := &out[0]
+	m := &out[len(out)-1]
 	switch m.F {
 	case history.Read:
 		m.Out = []int{f.values[m.Key]}

@@ -22,6 +22,7 @@ type Setup struct {
 	Cluster  cluster.Cluster
 	Workload workloads.Workload
 	Nemeses  []nemesis.Nemesis // that the plan's faults name
+	Synced   bool              // each read is asked for behind a sync, in one transaction with it
 	Recorder *history.Recorder
 	Progress func(Progress) // every 100 ms of the World's time; may be nil
 	Observe  func(Sample)   // what nodes said of themselves; may be nil

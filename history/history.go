@@ -48,10 +48,10 @@ const (
 	CAS   = "cas"   // In: the expected and the new value
 	Add   = "add"   // In: an element, added to the set Key
 	Scan  = "scan"  // Out: all elements of the set Key, ascending
-	// Sync has the server catch up with all that the store had acknowledged when the sync was called; it changes nothing. Key is the path
-	// that it names, though what it promises holds for all keys. No arguments, no results. It is the first step of its transaction or the
-	// only one: {sync, read} is a client that sent a sync and, on the same connection, then the read. That transaction was called when the
-	// sync was and answered when the read was, and its Version and Position are the read's. It does not take effect at one moment.
+	// Sync has the server catch up with all that the store had acknowledged when the sync was called; it changes nothing. Key is what it names, in
+	// runs the key of the read behind it, though what it promises holds for all keys. No arguments, no results. It is the first step of its
+	// transaction or the only one: {sync, read} is a client that sent a sync and, on the same connection, then the read. That transaction was
+	// called when the sync was and answered when the read was, and its Version and Position are the read's. It does not take effect at one moment.
 	Sync = "sync"
 
 	// Connect opens a connection by which Session goes on, or where it is 0 a new one. Out: the session's time-out in ms, as it was negotiated, and

@@ -56,6 +56,9 @@ type Event struct {
 type Message struct {
 	From, To int
 	Body     []byte
+	// Early, of a message in Effects, tells that nothing in it rests on what its sender has logged and may not be durable yet: the host may let it out before
+	// it is, but not before what it was given earlier for the same node.
+	Early bool
 }
 
 // Request comes from a client connection. Conn is unique over all nodes and all time (never 0), Seq increases by one within it from 1.
@@ -80,7 +83,7 @@ type Reply struct {
 	Close bool
 }
 
-// Effects of one Step. The host makes Snapshot and then Log durable, in this order, BEFORE Send and Reply leave the node.
+// Effects of one Step. The host makes Snapshot and then Log durable, in this order, BEFORE Send and Reply leave the node, but for messages that are Early.
 //
 // Log records are appended to the node's log; truncation of a protocol's own log is a record too. A Snapshot replaces all that was
 // logged before it, atomically together with the Log of the same Effects: whatever the machine still needs of the earlier

@@ -76,7 +76,7 @@ func (p *past) changes(from, end []byte, revision, limit int64) []Change {
 
 // at returns the records in from..end as they were at a kept revision, in order: those of today, except where the first event after the
 // revision says what was there before.
-func (p *past) at(live *order, from, end []byte, revision int64) []*record {
+func (p *past) at(live *ordered, from, end []byte, revision int64) []*record {
 	events := p.since(revision + 1)
 	changed := make([]*event, 0, len(events))
 	for i := range events {
@@ -88,21 +88,21 @@ func (p *past) at(live *order, from, end []byte, revision int64) []*record {
 	changed = slices.CompactFunc(changed, func(a, b *event) bool { return bytes.Equal(a.now.Key, b.now.Key) })
 
 	var found []*record
-	walk := live.from(from)
-	it := walk.next()
+	walk := live.From(from)
+	it := walk.Next()
 	for _, e := range changed {
 		for it != nil && bytes.Compare(it.Key, e.now.Key) < 0 {
-			found, it = append(found, it.record), walk.next()
+			found, it = append(found, it.record), walk.Next()
 		}
 		if it != nil && bytes.Equal(it.Key, e.now.Key) {
-			it = walk.next()
+			it = walk.Next()
 		}
 		if e.before != nil {
 			found = append(found, e.before)
 		}
 	}
 	for it != nil && covers(from, end, it.Key) {
-		found, it = append(found, it.record), walk.next()
+		found, it = append(found, it.record), walk.Next()
 	}
 	return found
 }

@@ -16,10 +16,8 @@ const snapshotFormat = 1
 func (s *Store) Snapshot() []byte {
 	kept := s.past.kept()
 	size := 64
-	for _, leaf := range s.order.leaves {
-		for _, it := range leaf {
-			size += pairSize + len(it.Key) + len(it.Value)
-		}
+	for it := range s.order.All() {
+		size += pairSize + len(it.Key) + len(it.Value)
 	}
 	for i := range kept {
 		size += 8 + len(kept[i].now.Key)
@@ -32,10 +30,8 @@ func (s *Store) Snapshot() []byte {
 	e.Int(s.revision)
 	e.Int(s.past.oldest)
 	e.Uint(uint64(len(s.live)))
-	for _, leaf := range s.order.leaves {
-		for _, it := range leaf {
-			e.pair(&it.KeyValue)
-		}
+	for it := range s.order.All() {
+		e.pair(&it.KeyValue)
 	}
 	e.Uint(uint64(len(kept)))
 	at := s.past.oldest
@@ -103,7 +99,7 @@ func (s *Store) restoreLive(d *Decoder) {
 		s.hash += r.hash
 		items[i] = item{r}
 		s.live[string(r.Key)] = &items[i]
-		s.order.insert(&items[i])
+		s.order.Insert(&items[i])
 		last = r.Key
 	}
 }

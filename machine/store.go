@@ -14,7 +14,7 @@ const DefaultKeep = 1000
 type Store struct {
 	revision int64
 	live     map[string]*item
-	order    order
+	order    ordered
 	past     past
 	hash     uint64 // sum of the live pairs' digests
 }
@@ -125,9 +125,9 @@ func (s *Store) holds(c *Compare) bool {
 		}
 		return c.Target != TargetValue && c.of(&KeyValue{})
 	}
-	walk := s.order.from(c.Key)
+	walk := s.order.From(c.Key)
 	seen := false
-	for it := walk.next(); it != nil && covers(c.Key, c.End, it.Key); it = walk.next() {
+	for it := walk.Next(); it != nil && covers(c.Key, c.End, it.Key); it = walk.Next() {
 		if !c.of(&it.KeyValue) {
 			return false
 		}
@@ -183,7 +183,10 @@ func (s *Store) readRange(o *Operation, p *Response) {
 		}
 		return
 	}
-	count := s.order.count(o.Key, o.End)
+	count, all := 0, open(o.End)
+	if all || bytes.Compare(o.Key, o.End) < 0 {
+		count = s.order.Count(o.Key, o.End, all)
+	}
 	p.Count = int64(count)
 	if o.Count || count == 0 {
 		return
@@ -192,9 +195,9 @@ func (s *Store) readRange(o *Operation, p *Response) {
 		count, p.More = int(o.Limit), true
 	}
 	p.Pairs = make([]KeyValue, count)
-	walk := s.order.from(o.Key)
+	walk := s.order.From(o.Key)
 	for i := range p.Pairs {
-		p.Pairs[i] = pick(o, walk.next().record)
+		p.Pairs[i] = pick(o, walk.Next().record)
 	}
 }
 
@@ -247,7 +250,7 @@ func (s *Store) put(o *Operation, p *Response, revision int64) {
 		s.past.events = append(s.past.events, event{now: now})
 		it = &item{now}
 		s.live[string(now.Key)] = it
-		s.order.insert(it)
+		s.order.Insert(it)
 		return
 	}
 	s.past.events = append(s.past.events, event{now: now, before: it.record})
@@ -265,14 +268,14 @@ func (s *Store) remove(o *Operation, p *Response, revision int64) {
 			gone = []*record{it.record}
 		}
 	} else {
-		walk := s.order.from(o.Key)
-		for it := walk.next(); it != nil && covers(o.Key, o.End, it.Key); it = walk.next() {
+		walk := s.order.From(o.Key)
+		for it := walk.Next(); it != nil && covers(o.Key, o.End, it.Key); it = walk.Next() {
 			gone = append(gone, it.record)
 		}
 	}
 	for _, r := range gone {
 		delete(s.live, string(r.Key))
-		s.order.remove(r.Key)
+		s.order.Remove(r.Key)
 		s.hash -= r.hash
 		s.past.events = append(s.past.events, event{now: &record{KeyValue: KeyValue{Key: r.Key, Mod: revision}}, before: r, deleted: true})
 		if o.Previous {

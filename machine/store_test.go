@@ -240,11 +240,6 @@ func TestManyKeysStayInOrder(t *testing.T) {
 				t.Fatalf("%s: %q before %q", name, r.Pairs[i-1].Key, r.Pairs[i].Key)
 			}
 		}
-		for i, leaf := range s.order.leaves {
-			if len(leaf) == 0 || len(leaf) > leafSize {
-				t.Errorf("%s: leaf %d has %d items", name, i, len(leaf))
-			}
-		}
 		restored(t, s, 1)
 	}
 }

@@ -241,6 +241,10 @@ func (s *Sim) step(n *node, in input) {
 		return
 	}
 	for _, m := range fx.Send {
+		if m.Early && !slices.ContainsFunc(n.held, func(h effect) bool { return h.reply.Conn == 0 && h.message.To == m.To }) {
+			s.send(n, m)
+			continue
+		}
 		n.held = append(n.held, effect{need: n.disk.written, message: m})
 	}
 	for _, r := range fx.Reply {

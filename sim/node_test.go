@@ -90,6 +90,35 @@ func TestEffectsWaitForTheirSync(t *testing.T) {
 	}
 }
 
+// TestEarlyMessagesDoNotWaitForASync, only for what was to go to the same node before them.
+func TestEarlyMessagesDoNotWaitForASync(t *testing.T) {
+	const least = 8 * time.Millisecond // of the syncs drawn around the mean
+	for _, pipelined := range []bool{false, true} {
+		var s *Sim
+		took := map[byte]time.Duration{}
+		order := map[int]string{}
+		var stepped time.Duration
+		s, _ = puppets(3, Weather{Sync: 20 * time.Millisecond}, func(id, n int, e machine.Event) machine.Effects {
+			if e.Message != nil {
+				took[e.Message.Body[0]] = s.Now() - stepped
+				order[id] += string(e.Message.Body)
+			}
+			if id != 1 || n != 1 {
+				return machine.Effects{}
+			}
+			stepped = s.Now()
+			return machine.Effects{Log: [][]byte{{1}}, Send: []machine.Message{
+				{From: 1, To: 2, Body: []byte("a"), Early: true}, {From: 1, To: 3, Body: []byte("b")}, {From: 1, To: 3, Body: []byte("c"), Early: true},
+			}}
+		})
+		s.nodes[0].pipelined = pipelined
+		s.Run(func() { s.Sleep(time.Second) })
+		if took['a'] >= least || took['b'] < least || took['c'] < least || order[2] != "a" || len(order[3]) != 2 {
+			t.Errorf("pipelined %v: an early message took %v, one that is not %v, one behind that %v", pipelined, took['a'], took['b'], took['c'])
+		}
+	}
+}
+
 func TestDiskLosesWhatWasNotSynced(t *testing.T) {
 	record := func(b byte) [][]byte { return [][]byte{{b}, {b + 1}} }
 	for _, c := range []struct {

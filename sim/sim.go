@@ -5,7 +5,7 @@
 // only in Sleep, Wait, in a Client's methods and in the cluster's powers.
 //
 // Messages between nodes are lost, duplicated, delayed and reordered. A node's effects leave it when what it logged before them is
-// synced, and not earlier. A crash takes all that was not. After every step the invariants of replicated logs are checked (invariants.go).
+// synced, and not earlier. A crash takes all that was not. After every step the invariants of replicated logs are checked (court.go).
 package sim
 
 import (
@@ -108,7 +108,7 @@ func New(c Config) *Sim {
 	if c.Options.Tick <= 0 {
 		c.Options.Tick = defaultTick
 		if c.Options.Heartbeat > 0 {
-			c.Options.Tick = max(c.Options.Heartbeat/2, time.Microsecond)
+			c.Options.Tick = min(max(c.Options.Heartbeat/2, time.Microsecond), defaultTick)
 		}
 	}
 	s := &Sim{

@@ -18,9 +18,11 @@ import (
 
 // Target is one system under test.
 type Target struct {
-	Name      string
-	Doc       string
-	Modes     []string // of reads; the first is the default
+	Name  string
+	Doc   string
+	Modes []string // of reads; the first is the default
+	// Synced are those of the modes in which a client reads behind a sync: it asks for {sync, read}.
+	Synced    []string
 	Flaws     []Flaw   // that can be planted
 	Workloads []string // that its clients can carry out
 	// Observers: its clusters can have nodes without a vote.
@@ -108,16 +110,18 @@ func raftTarget() Target {
 
 func zabTarget() Target {
 	t := Target{
-		Name:      "zab",
-		Doc:       "our ZAB behind the ZooKeeper client protocol",
+		Name: "zab",
+		Doc: "our ZAB behind the ZooKeeper client protocol; all reads are local, in the mode sync behind a sync that the leader answers by itself, stale where it " +
+			"has been deposed (claim Z4), in quorum-sync behind one for which it asks a quorum",
 		Modes:     zab.Modes,
 		Workloads: []string{"register", "set", "session", "watch"},
+		Synced:    zab.Synced,
 		Observers: true,
 		Defaults: machine.Options{
 			Read: zab.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
 		},
 		New:      zab.New,
-		Tongue:   func(read string) machine.Tongue { return &zab.Tongue{Mode: read} },
+		Tongue:   func(string) machine.Tongue { return &zab.Tongue{} },
 		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
 		Try:      "zkCli.sh -server %s create /greeting hello",
 		Checkers: map[string][]string{"register": {"osc", "sessions"}},

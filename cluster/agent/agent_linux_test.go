@@ -298,6 +298,11 @@ func TestServerLeavesNobodyBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Kill(pid, syscall.SIGKILL)
+	all, err := processes()
+	must(t, err)
+	if !slices.ContainsFunc(all, func(p process) bool { return p.pid == pid && p.parent == w.cmd.Process.Pid }) {
+		t.Error("the agent has not inherited it")
+	}
 	w.order(r, "exit")
 	next(t, ends, "the end")
 	for late := time.Now().Add(patience); syscall.Kill(pid, 0) != syscall.ESRCH; {

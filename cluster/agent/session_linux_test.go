@@ -191,3 +191,32 @@ func TestProbeTellsAnswersFromSilence(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsThatCameBeforeTheSessionBrokeAreTold, all of them: there may be no other session.
+func TestEventsThatCameBeforeTheSessionBrokeAreTold(t *testing.T) {
+	in, out := io.Pipe()
+	var r *Remote
+	connected := make(chan bool)
+	told := make(chan uint64, 3)
+	r = Connect(pipes{in, discard{}}, func(e Event) {
+		<-connected
+		<-r.Done()
+		told <- e.Ended.Life
+	})
+	close(connected)
+	for life := range 3 {
+		fmt.Fprintf(out, "{\"event\":{\"ended\":{\"life\":%d,\"status\":\"\"}}}\n", life+1)
+	}
+	out.Close()
+	for want := range uint64(3) {
+		if got := next(t, told, "an event"); got != want+1 {
+			t.Errorf("life %d, want %d", got, want+1)
+		}
+	}
+}
+
+// discard takes all.
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (discard) Close() error                { return nil }

@@ -54,6 +54,8 @@ func (c *Cluster) statuses(ctx context.Context) ([]*Node, []cluster.Status) {
 	return nodes, all
 }
 
+var errClosed = errors.New("the cluster has been closed")
+
 // ErrNoLeader is wrapped where nobody leads whom one could ask.
 var ErrNoLeader = errors.New("no node says that it leads")
 
@@ -198,8 +200,16 @@ func (c *Cluster) recruit(ctx context.Context) (*Node, error) {
 	}
 	n.peers = c.peersOf(n)
 	c.mu.Lock()
-	c.pending = n
+	closed := c.closed
+	if !closed {
+		c.pending = n
+	}
 	c.mu.Unlock()
+	if closed { // by somebody who did not know of it
+		err = errors.Join(errClosed, n.close())
+		c.host.Disconnect(n)
+		return nil, err
+	}
 	return n, c.WritePeers(ctx)
 }
 

@@ -35,9 +35,12 @@ type Node struct {
 // newNode makes a node with the next id; it has no place yet and nobody knows it.
 func (c *Cluster) newNode(joining bool) (*Node, error) {
 	c.mu.Lock()
-	id := c.next
+	id, closed := c.next, c.closed
 	c.next++
 	c.mu.Unlock()
+	if closed {
+		return nil, errClosed
+	}
 	n := &Node{ID: id, Name: fmt.Sprintf("n%d", id), joining: joining}
 	n.Home = filepath.Join(c.config.Dir, "nodes", n.Name)
 	if err := os.MkdirAll(n.Home, 0o755); err != nil {

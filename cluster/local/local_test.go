@@ -155,6 +155,12 @@ func TestNodeThatLeavesIsNotStarted(t *testing.T) {
 	if life != nil || err == nil {
 		t.Errorf("a node that has left was started: %v", err)
 	}
+	_, client := n.Addresses()
+	l, err := net.Listen("tcp", client)
+	if err != nil {
+		t.Fatalf("it keeps its ports from others: %v", err)
+	}
+	l.Close()
 }
 
 func TestNodeThatCannotStartIsAnError(t *testing.T) {

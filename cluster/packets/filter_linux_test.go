@@ -163,6 +163,30 @@ func TestApplyMeasuresFirst(t *testing.T) {
 	}
 }
 
+// The relay goes on as before where a set is not applied, and what it counts is of those whom it has been told of.
+func TestRelayOutlivesAnApplyThatFails(t *testing.T) {
+	w := newWire(t)
+	f := w.open()
+	near, far := w.udp()
+	late := Shaped{Peer{Address: w.far}, cluster.Shape{Delay: 20 * time.Millisecond}}
+	apply(t, f, Set{Shaped: []Shaped{late}})
+	able := f.kernel.counted
+	f.kernel.counted = func() ([]netlink.Qdisc, error) { return nil, errUnthere }
+	if err := f.Apply(Set{Shaped: []Shaped{late, {Peer{Address: w.far6}, cluster.Shape{Delay: time.Second, Rate: 1e6}}}}); !errors.Is(err, errUnthere) {
+		t.Errorf("got %v, want that nothing is applied", err)
+	}
+	f.kernel.counted = able
+	send(t, near, far, 3)
+	for range 3 {
+		if !hears(far, true) {
+			t.Error("what was delayed does not come any more")
+		}
+	}
+	if n := count(t, f); n.To != w.far || n.Held != 3 {
+		t.Errorf("counted %+v, want 3 held", n)
+	}
+}
+
 // A queue that cannot be removed does not keep the new set from being in force, and is removed when it can be.
 func TestWhatIsLeftIsClearedLater(t *testing.T) {
 	for name, heal := range map[string]func(*Filter, Set) error{

@@ -2,6 +2,7 @@ package skew
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"assize/cluster"
 )
@@ -115,5 +118,76 @@ func TestTracedProcessSaysByWhom(t *testing.T) {
 		t.Error("attached to a process that is being traced")
 	} else if !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// sleeper is a process of one thread, and who traces it: this test's thread.
+func sleeper(t *testing.T) (*exec.Cmd, *tracer) {
+	t.Helper()
+	mustBeAble(t)
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+	cmd := exec.Command("sleep", "300")
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mem.Close() })
+	return cmd, &tracer{order: order{Pid: cmd.Process.Pid}, mem: mem, threads: map[int]syscall.Signal{}, seized: map[int]bool{}}
+}
+
+// A thread that a signal has interrupted in the bytes will come back there: its stack says so.
+func TestWhoWillComeBackIsInTheWay(t *testing.T) {
+	cmd, tracer := sleeper(t)
+	pid := cmd.Process.Pid
+	if err := tracer.hold(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	defer tracer.release()
+	sp, _, err := position(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack := make([]byte, 1<<10)
+	n, _ := tracer.mem.ReadAt(stack, sp)
+	for at := 0; at+8 <= n; at += 8 {
+		back := int64(binary.NativeEndian.Uint64(stack[at:]))
+		if back < 1<<16 { // no address
+			continue
+		}
+		tracer.Writes = []write{{At: back - 1, Bytes: make([]byte, 2)}}
+		if err := tracer.clear(pid); err != errInTheWay {
+			t.Errorf("%#x at %d of its stack: %v, want %v", back, at, err, errInTheWay)
+		}
+	}
+	tracer.Writes = []write{{At: 1 << 62, Bytes: make([]byte, 2)}}
+	if err := tracer.clear(pid); err != nil {
+		t.Error(err)
+	}
+}
+
+// A signal that is on its way to a thread as it stops gets there when it goes on.
+func TestSignalOnItsWayArrives(t *testing.T) {
+	cmd, tracer := sleeper(t)
+	pid := cmd.Process.Pid
+	if err := unix.PtraceSeize(pid); err != nil {
+		t.Fatal(err)
+	}
+	tracer.seized[pid] = true
+	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	if err := tracer.hold(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	tracer.release()
+	defer time.AfterFunc(patience, func() { cmd.Process.Kill() }).Stop()
+	cmd.Wait()
+	if w := cmd.ProcessState.Sys().(syscall.WaitStatus); !w.Signaled() || w.Signal() != syscall.SIGUSR1 {
+		t.Errorf("it ended with %v, want %v", cmd.ProcessState, syscall.SIGUSR1)
 	}
 }

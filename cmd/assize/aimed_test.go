@@ -80,6 +80,8 @@ func deafLeader(f history.Fault, _ string) bool {
 
 func anyLeader(history.Fault, string) bool { return true }
 
+func pausedLeader(f history.Fault, leader string) bool { return f.What == "pause the leader: "+leader }
+
 func cutLeader(f history.Fault, leader string) bool {
 	return strings.HasPrefix(f.What, "cut "+leader+" | ") || strings.HasPrefix(f.What, "cut the leader "+leader)
 }
@@ -92,8 +94,8 @@ type cycle struct {
 	wanted func(f history.Fault, leader string) bool
 }
 
-// convictedByCycles repeats a cycle of aimed faults until linearizability is refuted with the operations named; it may take three runs.
-func convictedByCycles(t *testing.T, p harness.Plan, period time.Duration, cycles ...cycle) {
+// cyclic is the plan with cycles of aimed faults for as long as its storm lasts.
+func cyclic(t *testing.T, p harness.Plan, period time.Duration, cycles ...cycle) harness.Plan {
 	t.Helper()
 	p.Nodes, p.Nemesis, p.Faults = 5, []string{}, []harness.Fault{}
 	fill(&p)
@@ -106,10 +108,20 @@ func convictedByCycles(t *testing.T, p harness.Plan, period time.Duration, cycle
 			})
 		}
 	}
+	return p
+}
+
+// convictedByCycles repeats a cycle of aimed faults until linearizability is refuted with the operations named; it may take three runs.
+func convictedByCycles(t *testing.T, claim string, p harness.Plan, period time.Duration, cycles ...cycle) {
+	t.Helper()
+	p = cyclic(t, p, period, cycles...)
 	for seed := uint64(1); seed <= 3; seed++ {
 		p.Seed = seed
-		if v := byPlan(t, p); judgement(v, "linearizable") == checkers.Invalid {
+		if v := byPlan(t, p, "--expect", claim+"=violated"); judgement(v, "linearizable") == checkers.Invalid {
 			named(t, v)
+			if !v.AsExpected {
+				t.Errorf("not as claim %s expects: %+v", claim, v.Expect)
+			}
 			return
 		}
 	}
@@ -120,7 +132,7 @@ func convictedByCycles(t *testing.T, p harness.Plan, period time.Duration, cycle
 // Many clients, for each of the leader's is silenced by its first write.
 func handedOver(t *testing.T, on string) {
 	t.Helper()
-	convictedByCycles(t, harness.Plan{Cluster: on, Read: "leader", Rate: 600, Clients: 100, Time: 24 * time.Second}, 4*time.Second,
+	convictedByCycles(t, "R1", harness.Plan{Cluster: on, Read: "leader", Rate: 600, Clients: 100, Time: 24 * time.Second}, 4*time.Second,
 		cycle{"shape", 0, 2500 * time.Millisecond, deafLeader}, cycle{"transfer", 1500 * time.Millisecond, time.Second, anyLeader})
 }
 
@@ -142,7 +154,7 @@ func TestR2InContainers(t *testing.T) {
 // heartbeats are slow, too, and it would be deposed.
 func TestR3InContainers(t *testing.T) {
 	needsDocker(t)
-	convictedByCycles(t, harness.Plan{Cluster: dockerKind, Read: "lease", Rate: 400, Clients: 20, Time: 26 * time.Second}, 8*time.Second,
+	convictedByCycles(t, "R3", harness.Plan{Cluster: dockerKind, Read: "lease", Rate: 400, Clients: 20, Time: 26 * time.Second}, 8*time.Second,
 		cycle{"clock", 0, 3 * time.Second, slowLeader}, cycle{"partition", 400 * time.Millisecond, 2 * time.Second, cutLeader})
 }
 

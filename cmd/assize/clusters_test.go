@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -9,7 +12,9 @@ import (
 	"assize/cluster/fleet"
 	"assize/cluster/local"
 	"assize/harness"
+	"assize/sim"
 	"assize/targets"
+	"assize/targets/raft"
 )
 
 func TestPowersAreToldWithWhatIsLacking(t *testing.T) {
@@ -41,6 +46,28 @@ func TestPowersAreToldWithWhatIsLacking(t *testing.T) {
 			if !slices.ContainsFunc(lacks, func(l string) bool { return strings.HasPrefix(l, p) && len(l) > len(p) }) {
 				t.Errorf("%s lacks %q, not %s", c.name, lacks, p)
 			}
+		}
+	}
+}
+
+// brittle is a cluster that cannot be removed.
+type brittle struct{ *sim.Sim }
+
+func (brittle) Close() error { return errors.New("a container is left") }
+
+// TestWhatIsLeftOfARunThatFailedIsTold, as what is left of one that did not.
+func TestWhatIsLeftOfARunThatFailedIsTold(t *testing.T) {
+	before := kinds
+	defer func() { kinds = before }()
+	kinds = append(slices.Clone(kinds), kind{"brittle", "cannot be removed", func(context.Context, targets.Target, harness.Plan, string, func(string)) (cluster.Cluster, func(func()) error, error) {
+		s := sim.New(sim.Config{Seed: 1, Nodes: 1, New: raft.New})
+		return brittle{s}, s.Run, nil
+	}})
+	var out, said bytes.Buffer
+	got := assize(t.Context(), []string{"assize", "run", "--cluster", "brittle", "--nodes", "1", "--nemesis", "partition", "--out", t.TempDir()}, &out, &said)
+	for _, want := range []string{`cannot be broken by "partition"`, "a container is left"} {
+		if got != exitUsage || !strings.Contains(said.String(), want) {
+			t.Errorf("status %d, %q, want one with %q", got, said.String(), want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,7 +31,7 @@ type job struct {
 }
 
 // run does the whole job: cluster, storm, verdict.
-func (j job) run(ctx context.Context) error {
+func (j job) run(ctx context.Context) (err error) {
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(j.stderr, "\nmending, then judging what was recorded; again to stop at once")
 	})()
@@ -44,7 +45,7 @@ func (j job) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the cluster: %w", err)
 	}
-	defer c.Close()
+	defer func() { err = errors.Join(err, c.Close()) }() // what is left behind is to be known, whatever else went wrong
 	nemeses, err := scheduled(&p, c)
 	if err != nil {
 		os.Remove(dir) // only if it is empty
@@ -121,7 +122,8 @@ func (j job) record(ctx context.Context, dir string, p harness.Plan, c cluster.C
 
 func setup(p harness.Plan, c cluster.Cluster, nemeses []nemesis.Nemesis, r *history.Recorder) harness.Setup {
 	w, _ := workloads.Find(p.Workload)
-	return harness.Setup{Plan: p, Cluster: c, Workload: w, Nemeses: nemeses, Recorder: r}
+	t, _ := targets.Find(p.Target)
+	return harness.Setup{Plan: p, Cluster: c, Workload: w, Nemeses: nemeses, Synced: slices.Contains(t.Synced, p.Read), Recorder: r}
 }
 
 // conduct runs the harness in the cluster's world.

@@ -31,7 +31,11 @@ func list(w io.Writer) {
 	fmt.Fprintln(w, "TARGETS")
 	for _, t := range targets.Table {
 		row(w, t.Name, t.Doc)
-		fmt.Fprintf(w, "    read modes: %s\n    workloads: %s\n    flaws:\n", strings.Join(t.Modes, ", "), strings.Join(t.Workloads, ", "))
+		fmt.Fprintf(w, "    read modes: %s\n", strings.Join(t.Modes, ", "))
+		if len(t.Synced) > 0 {
+			fmt.Fprintf(w, "    in which each read is {sync, read}: %s\n", strings.Join(t.Synced, ", "))
+		}
+		fmt.Fprintf(w, "    workloads: %s\n    flaws:\n", strings.Join(t.Workloads, ", "))
 		for _, f := range t.Flaws {
 			fmt.Fprintf(w, "      %-26s %s\n", f.Name, f.Doc)
 		}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/pprof"
 	"slices"
@@ -16,6 +19,8 @@ import (
 
 	"assize/cluster"
 	"assize/daemon"
+	"assize/daemon/zk"
+	"assize/machine"
 	"assize/targets"
 )
 
@@ -42,6 +47,7 @@ func nodeCommand() *cli.Command {
 			&cli.Float64Flag{Name: "drift", Usage: "bound on the relative rate of two clocks that a lease assumes"},
 			&cli.IntFlag{Name: "snapshot", Usage: "applied `entries` between two snapshots"},
 			&cli.StringFlag{Name: "super", Usage: "whom no ACL keeps out: `USER:HASH`, the hash being the base64 of the SHA-1 of USER:PASSWORD (targets with ACLs)"},
+			&cli.StringFlag{Name: "zoo-cfg", Usage: "ZooKeeper's own configuration `file`, in place of --" + strings.Join(told, ", --") + ": the node is of our ZAB"},
 			&cli.BoolFlag{Name: "record", Usage: "record all input in <dir>/record/<life>.rec, to be replayed by assize node replay"},
 			&cli.BoolFlag{Name: "orphan", Value: true, Usage: "end when standard input ends, as it does when the parent has died; =false for a node started by hand"},
 			&cli.StringFlag{Name: "profile", Usage: "write a CPU profile to `file`"},
@@ -78,25 +84,57 @@ func runNode(c *cli.Context) error {
 	return daemon.Run(ctx, config)
 }
 
+// told are the flags that say who a node is, and where.
+var told = []string{"id", "dir", "peer", "client", "target", "cluster", "voters", "observers", "peers", "join"}
+
 // nodeConfig is what the flags say.
 func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	if c.Args().Present() {
 		return daemon.Config{}, usage("node takes no arguments but replay, got %q", c.Args().First())
 	}
+	identify := byFlags
+	if c.IsSet("zoo-cfg") {
+		identify = byZooCfg
+	}
+	config, err := identify(c)
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	node := &config.Node
+	target, ok := targets.Find(node.Target)
+	if !ok {
+		return daemon.Config{}, usage("target %q is not known; targets are %s", node.Target, strings.Join(targets.Names(), ", "))
+	}
+	if config.Observers != nil && !target.Observers {
+		return daemon.Config{}, usage("%s has no observers; those that have are %s", target.Name, strings.Join(targets.Observed(), ", "))
+	}
+	node.Read, node.Flaw = c.String("read"), c.String("flaw")
+	if node.Read != "" && !slices.Contains(target.Modes, node.Read) {
+		return daemon.Config{}, usage("%s cannot read by %q; it can by %s", target.Name, node.Read, strings.Join(target.Modes, ", "))
+	}
+	if node.Flaw != "" && !slices.Contains(target.FlawNames(), node.Flaw) {
+		return daemon.Config{}, usage("%s has no flaw %q; it has %s", target.Name, node.Flaw, strings.Join(target.FlawNames(), ", "))
+	}
+	node.Heartbeat, node.Election = cmp.Or(c.Duration("heartbeat"), node.Heartbeat), cmp.Or(c.Duration("election"), node.Election)
+	node.Seed, node.Drift, node.Snapshot, node.Record = c.Uint64("seed"), c.Float64("drift"), c.Int("snapshot"), c.Bool("record")
+	options := target.Defaults
+	options.Tick, options.SessionTick = defaultTick, config.Options.SessionTick
+	if node.Heartbeat > 0 {
+		options.Tick = min(options.Tick, max(node.Heartbeat/4, time.Millisecond))
+	}
+	if options.Super, err = parseSuper(cmp.Or(c.String("super"), config.Options.Super)); err != nil {
+		return daemon.Config{}, err
+	}
+	config.New, config.Options, config.Log, config.Front = target.New, options, c.App.ErrWriter, target.Front
+	return config, nil
+}
+
+// byFlags is a node as the clusters start it.
+func byFlags(c *cli.Context) (daemon.Config, error) {
 	for _, name := range []string{"id", "dir", "peer", "client"} {
 		if !c.IsSet(name) {
 			return daemon.Config{}, usage("--%s is missing; see assize node --help", name)
 		}
-	}
-	target, ok := targets.Find(c.String("target"))
-	if !ok {
-		return daemon.Config{}, usage("target %q is not known; targets are %s", c.String("target"), strings.Join(targets.Names(), ", "))
-	}
-	if read := c.String("read"); read != "" && !slices.Contains(target.Modes, read) {
-		return daemon.Config{}, usage("%s cannot read by %q; it can by %s", target.Name, read, strings.Join(target.Modes, ", "))
-	}
-	if flaw := c.String("flaw"); flaw != "" && !slices.Contains(target.FlawNames(), flaw) {
-		return daemon.Config{}, usage("%s has no flaw %q; it has %s", target.Name, flaw, strings.Join(target.FlawNames(), ", "))
 	}
 	voters, err := parseIDs(c, "voters")
 	if err != nil {
@@ -110,17 +148,11 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	if err != nil {
 		return daemon.Config{}, err
 	}
-	super, err := parseSuper(c.String("super"))
-	if err != nil {
-		return daemon.Config{}, err
-	}
 	switch id := c.Int("id"); {
 	case id < 1:
 		return daemon.Config{}, usage("--id %d: ids begin with 1", id)
 	case c.Bool("join") && (voters != nil || observers != nil):
 		return daemon.Config{}, usage("a node that joins learns who votes: --join excludes --voters and --observers")
-	case observers != nil && !target.Observers:
-		return daemon.Config{}, usage("%s has no observers; those that have are %s", target.Name, strings.Join(targets.Observed(), ", "))
 	case slices.ContainsFunc(observers, func(o int) bool { return slices.Contains(voters, o) }):
 		return daemon.Config{}, usage("--voters %q and --observers %q have members in common", c.String("voters"), c.String("observers"))
 	case !c.Bool("join") && len(voters) == 0:
@@ -128,23 +160,46 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	case !c.Bool("join") && !slices.Contains(voters, id) && !slices.Contains(observers, id):
 		return daemon.Config{}, usage("neither --voters %q nor --observers %q contain --id %d; a node that is to join needs --join", c.String("voters"), c.String("observers"), id)
 	}
-	options := target.Defaults
-	options.Tick, options.Super = defaultTick, super
-	if h := c.Duration("heartbeat"); h > 0 {
-		options.Tick = min(options.Tick, max(h/4, time.Millisecond))
-	}
 	return daemon.Config{
 		Node: cluster.Node{
-			ID: c.Int("id"), Dir: c.String("dir"), Peer: c.String("peer"), Client: c.String("client"), Peers: peers,
-			Joining: c.Bool("join"), Seed: c.Uint64("seed"), Cluster: c.String("cluster"),
-			Settings: cluster.Settings{
-				Target: target.Name, Read: c.String("read"), Flaw: c.String("flaw"), Heartbeat: c.Duration("heartbeat"),
-				Election: c.Duration("election"), Drift: c.Float64("drift"), Snapshot: c.Int("snapshot"),
-				Record: c.Bool("record"),
-			},
+			ID: c.Int("id"), Dir: c.String("dir"), Peer: c.String("peer"), Client: c.String("client"), Peers: peers, Joining: c.Bool("join"),
+			Cluster: c.String("cluster"), Settings: cluster.Settings{Target: c.String("target")},
 		},
-		Voters: voters, Observers: observers, New: target.New, Options: options, Log: c.App.ErrWriter, Front: target.Front,
+		Voters: voters, Observers: observers,
 	}, nil
+}
+
+// byZooCfg is a node as a configuration file of ZooKeeper's describes it. Its tick is what sessions count in. ZooKeeper's limits of silence between servers
+// are many ticks, for a server that has died is told by its broken connections; here silence alone tells, and half a tick of it is enough.
+func byZooCfg(c *cli.Context) (daemon.Config, error) {
+	for _, name := range told {
+		if c.IsSet(name) {
+			return daemon.Config{}, usage("--zoo-cfg excludes --%s: the file says it", name)
+		}
+	}
+	s, err := zk.ReadSettings(c.String("zoo-cfg"))
+	if err != nil {
+		return daemon.Config{}, wrong{err}
+	}
+	if len(s.Unheeded) > 0 {
+		fmt.Fprintf(c.App.ErrWriter, "no matter here: %s\n", strings.Join(s.Unheeded, ", "))
+	}
+	config := daemon.Config{
+		Node: cluster.Node{
+			ID: s.ID, Dir: s.Dir, Peer: s.Members[s.ID], Client: s.Client,
+			Settings: cluster.Settings{Target: "zab", Heartbeat: s.Tick / 12, Election: s.Tick / 2},
+		},
+		Observers: s.Observers, Options: machine.Options{SessionTick: s.Tick, Super: s.Super},
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Members)) {
+		if !slices.Contains(s.Observers, id) {
+			config.Voters = append(config.Voters, id)
+		}
+		if id != s.ID {
+			config.Node.Peers = append(config.Node.Peers, cluster.Peer{ID: id, Address: s.Members[id]})
+		}
+	}
+	return config, nil
 }
 
 const defaultTick = 10 * time.Millisecond
@@ -156,7 +211,7 @@ func parseSuper(s string) (string, error) {
 	}
 	user, hash, ok := strings.Cut(s, ":")
 	if b, err := base64.StdEncoding.DecodeString(hash); !ok || user == "" || err != nil || len(b) != sha1.Size {
-		return "", usage("--super %q: want USER:HASH, the base64 of the SHA-1 of USER:PASSWORD", s)
+		return "", usage("superuser %q: want USER:HASH, the base64 of the SHA-1 of USER:PASSWORD", s)
 	}
 	return s, nil
 }

@@ -4,11 +4,16 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +22,7 @@ import (
 	zookeeper "github.com/go-zookeeper/zk"
 
 	"assize/daemon/etcd"
+	"assize/daemon/zk"
 )
 
 func TestNodeCommandLine(t *testing.T) {
@@ -46,6 +52,7 @@ func TestNodeCommandLine(t *testing.T) {
 		{"--voters 1 --super super:test", "want USER:HASH"},
 		{"--voters 1 --id 0", "ids begin with 1"},
 		{"--voters 1 --heartbeat soon", "heartbeat"},
+		{"--zoo-cfg zoo.cfg", "--zoo-cfg excludes --id"},
 	} {
 		status, _, stderr := call(t, append(good, strings.Fields(c.args)...)...)
 		if status != exitUsage || !strings.Contains(stderr, c.want) {
@@ -64,12 +71,16 @@ type lone struct {
 
 func startLone(t *testing.T, dir string, args ...string) *lone {
 	t.Helper()
+	return startNode(t, append([]string{"--id", "1", "--dir", dir, "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0", "--voters", "1"}, args...)...)
+}
+
+func startNode(t *testing.T, args ...string) *lone {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"node", "--id", "1", "--dir", dir, "--peer", "127.0.0.1:0", "--client", "127.0.0.1:0", "--voters", "1"}, args...)
-	n := &lone{cmd: exec.Command(self, args...), ready: map[string]string{}}
+	n := &lone{cmd: exec.Command(self, append([]string{"node"}, args...)...), ready: map[string]string{}}
 	stdin, err := n.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +181,83 @@ func TestRubbishOnANodesPorts(t *testing.T) {
 type silence struct{}
 
 func (silence) Printf(string, ...any) {}
+
+// ensemble starts three servers and an observer as ZooKeeper's own files describe them, and gives their clients' addresses when all serve.
+func ensemble(t *testing.T, more ...string) (clients []string) {
+	t.Helper()
+	ports := freePorts(t, 8)
+	var members []string
+	for i, port := range ports[4:] {
+		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888:%s", i+1, port, []string{"participant", "observer"}[i/3]))
+	}
+	for i, port := range ports[:4] {
+		dir := t.TempDir()
+		data, name := filepath.Join(dir, "data"), filepath.Join(dir, "zoo.cfg")
+		lines := slices.Concat([]string{"dataDir=" + data, "clientPortAddress=127.0.0.1", "clientPort=" + port}, members, more)
+		err := errors.Join(
+			os.Mkdir(data, 0o755), os.WriteFile(filepath.Join(data, "myid"), []byte(strconv.Itoa(i+1)), 0o644),
+			os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o644),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := startNode(t, "--zoo-cfg", name)
+		clients = append(clients, n.ready["client"])
+		if got, want := clients[i], "127.0.0.1:"+port; got != want {
+			t.Errorf("clients are served at %s, want %s", got, want)
+		}
+	}
+	for _, c := range clients {
+		eventually(t, c+" serves", func() bool {
+			s, _ := zk.Ask(t.Context(), c, "srvr")
+			return strings.Contains(s, "Mode: ")
+		})
+	}
+	return clients
+}
+
+// TestNodeByZooCfg: such servers are one ensemble, whose sessions count in its ticks.
+func TestNodeByZooCfg(t *testing.T) {
+	if status, _, stderr := call(t, "node", "--zoo-cfg", filepath.Join(t.TempDir(), "zoo.cfg")); status != exitUsage || !strings.Contains(stderr, "no such file") {
+		t.Errorf("without the file: exit %d, %q", status, stderr)
+	}
+	modes := map[string]int{}
+	for i, client := range ensemble(t, "tickTime=700", "syncLimit=5") {
+		conf, err := zk.Ask(t.Context(), client, "conf")
+		if err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{"tickTime=700\n", "minSessionTimeout=1400\n", "serverId=" + strconv.Itoa(i+1) + "\n"} {
+			if !strings.Contains(conf, want) {
+				t.Errorf("conf of server %d lacks %q:\n%s", i+1, want, conf)
+			}
+		}
+		mntr, err := zk.Ask(t.Context(), client, "mntr")
+		if err != nil || !strings.Contains(mntr, "\nzk_quorum_size\t3\n") {
+			t.Errorf("mntr of server %d: %v\n%s", i+1, err, mntr)
+		}
+		_, mode, _ := strings.Cut(mntr, "\nzk_server_state\t")
+		mode, _, _ = strings.Cut(mode, "\n")
+		modes[mode]++
+	}
+	if want := map[string]int{"leader": 1, "follower": 2, "observer": 1}; !maps.Equal(modes, want) {
+		t.Errorf("got %v, want %v", modes, want)
+	}
+}
+
+func freePorts(t *testing.T, n int) (ports []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
+	}
+	return ports
+}
 
 // TestSuperuser: what an ACL keeps from all others is open to whoever knows the password whose digest the node was given.
 func TestSuperuser(t *testing.T) {

@@ -34,7 +34,7 @@ func onProcesses(t *testing.T, args ...string) report.Verdict {
 }
 
 // byPlan runs what a plan says.
-func byPlan(t *testing.T, p harness.Plan) report.Verdict {
+func byPlan(t *testing.T, p harness.Plan, args ...string) report.Verdict {
 	t.Helper()
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -44,7 +44,7 @@ func byPlan(t *testing.T, p harness.Plan) report.Verdict {
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return onProcesses(t, "--plan", file)
+	return onProcesses(t, append([]string{"--plan", file}, args...)...)
 }
 
 // convictedOnProcesses runs until linearizability is refuted with the operations named.

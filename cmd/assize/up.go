@@ -23,6 +23,7 @@ func upCommand() *cli.Command {
 			&cli.StringFlag{Name: "observers", Usage: "`number` of further nodes, without a vote (targets: " + strings.Join(targets.Observed(), ", ") + ")", DefaultText: "0"},
 			&cli.StringFlag{Name: "read", Usage: "`mode`: what a linearizable read rests on", DefaultText: "the target's first"},
 			&cli.StringFlag{Name: "flaw", Usage: "planted `flaw`"},
+			&cli.DurationFlag{Name: "election", Usage: "least election time-out; a longer one sees fewer elections on a busy machine", DefaultText: "the target's"},
 			&cli.BoolFlag{Name: "record", Usage: "every node records its input, below --out: see assize node replay"},
 			&cli.StringFlag{Name: "out", Usage: "`DIR` for the nodes' data and logs", DefaultText: "a temporary one"},
 		},
@@ -34,7 +35,7 @@ func up(c *cli.Context) error {
 	if c.Args().Present() {
 		return usage("up takes no arguments, got %q", c.Args().First())
 	}
-	p := harness.Plan{Target: c.String("target"), Cluster: localKind, Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record")}
+	p := harness.Plan{Target: c.String("target"), Cluster: localKind, Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"), Election: c.Duration("election")}
 	if err := errors.Join(number(c, "nodes", &p.Nodes), count(c, "observers", &p.Observers)); err != nil {
 		return wrong{err}
 	}

@@ -40,7 +40,7 @@ const (
 const (
 	valueSize    = 100
 	keys         = 1000
-	requestBound = 10 * time.Second
+	requestBound = 30 * time.Second
 )
 
 // load is one measurement: each connection has one request under way at a time.

@@ -229,15 +229,16 @@ func (l *Log) begin(h header, frame []byte) error {
 	if err != nil {
 		return err
 	}
-	content := append(h.encode(), frame...)
-	if err := l.grow(f, int64(len(content))); err != nil {
+	head := h.encode()
+	end := int64(len(head) + len(frame))
+	if err := l.grow(f, end); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	for _, s := range []struct {
 		what string
 		do   func() error
 	}{
-		{"write segment", func() error { return writeAt(f, content, 0) }},
+		{"write segment", func() error { return errors.Join(writeAt(f, head, 0), writeAt(f, frame, int64(len(head)))) }},
 		{"sync segment", f.Sync},
 		{"rename", func() error { return os.Rename(name+leftover, name) }},
 		{"sync directory", func() error { return syncDir(l.dir) }},
@@ -251,7 +252,7 @@ func (l *Log) begin(h header, frame []byte) error {
 			return errors.Join(err, f.Close())
 		}
 	}
-	l.file, l.offset = f, int64(len(content))
+	l.file, l.offset = f, end
 	return nil
 }
 

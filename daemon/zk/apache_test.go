@@ -3,71 +3,19 @@ package zk
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
-	"time"
 
 	zookeeper "github.com/go-zookeeper/zk"
 
 	"assize/cluster"
+	"assize/daemon/clienttest"
 	"assize/history"
 )
 
-// apacheJar is where Debian has ZooKeeper. Its package zookeeper starts no server by itself.
-const apacheJar = "/usr/share/java/zookeeper.jar"
-
-// apache starts a ZooKeeper of its own, alone.
-func apache(t *testing.T) (address string) {
-	t.Helper()
-	java, err := exec.LookPath("java")
-	if _, jar := os.Stat(apacheJar); err != nil || jar != nil {
-		t.Skip("there is no ZooKeeper on this machine")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	l.Close()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "zoo.cfg")
-	lines := []string{
-		"tickTime=500", "dataDir=" + filepath.Join(dir, "data"), "clientPort=" + port, "clientPortAddress=127.0.0.1", "admin.enableServer=false",
-		"4lw.commands.whitelist=*",
-	}
-	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(java, "-Xmx128m", "-XX:+UseSerialGC", "-cp", apacheJar, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
-	cmd.Dir = dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	for end := time.Now().Add(long); ; {
-		c, err := Dial(t.Context(), address, cluster.Options{Timeout: time.Second})
-		if err == nil {
-			c.Close()
-			return address
-		}
-		if time.Now().After(end) {
-			t.Fatalf("ZooKeeper does not answer: %v", err)
-		}
-	}
-}
-
 // TestApache: the same client against ZooKeeper itself, and its answers to four-letter words in the formats that ours have.
 func TestApache(t *testing.T) {
-	address := apache(t)
+	address := clienttest.Apache(t)
 	c := connect(t, address, cluster.Options{Timeout: long})
 	speak(t, c)
 	for i, read := range []string{"", "sync", "quorum-sync"} {
@@ -91,7 +39,7 @@ func TestApache(t *testing.T) {
 
 // TestApachesRefusal: what no ACL allows is not done, and known not to be.
 func TestApachesRefusal(t *testing.T) {
-	address := apache(t)
+	address := clienttest.Apache(t)
 	c := connect(t, address, cluster.Options{Timeout: long})
 	acl := []zookeeper.ACL{{Perms: zookeeper.PermRead, Scheme: "world", ID: "anyone"}}
 	if _, err := c.session.Conn.Create("/r-closed", []byte("1"), 0, acl); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,14 +23,13 @@ const defaultTimeout = 5 * time.Second
 // client of one server.
 type client struct {
 	session *session
-	sync    bool
 	timeout time.Duration
 	before  chan struct{} // closed when the last operation has been answered, or never will be; nil: there was none
 	carried *carried      // nil: the session is the connection's own
 }
 
 // Dial connects to a ZooKeeper or to a node of ours. It returns within Timeout; an error means that nothing was sent, but for the wish to
-// have a session, and wraps cluster.ErrRefused. The read modes "sync" and "quorum-sync" have a sync before each read.
+// have a session, and wraps cluster.ErrRefused. Whether a read is behind a sync is for its transaction to say.
 //
 // Registers and sets are the nodes of package znodes. A write is a setData, and a create where there was no node; a compare-and-set is a getData and a
 // setData of the version that was found. The requests of one operation are sent one after the other, none twice.
@@ -39,7 +39,7 @@ func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Clien
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	c := &client{sync: o.Read == "sync" || o.Read == "quorum-sync", timeout: o.Timeout}
+	c := &client{timeout: o.Timeout}
 	var err error
 	if o.Session == nil {
 		c.session, err = dial(ctx, address)
@@ -71,7 +71,7 @@ func (c *client) Do(ctx context.Context, t history.Txn) (cluster.Answer, error) 
 }
 
 func (c *client) do(ctx context.Context, t history.Txn) (cluster.Answer, error) {
-	m, err := znodes.Step(t)
+	m, synced, err := znodes.Step(t)
 	if err != nil {
 		return cluster.Answer{}, fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
 	}
@@ -89,7 +89,7 @@ func (c *client) do(ctx context.Context, t history.Txn) (cluster.Answer, error) 
 	if !c.free(ctx) {
 		return cluster.Answer{}, fmt.Errorf("the operation before has not been answered: %w: %w", cluster.ErrRefused, cluster.ErrNotDone)
 	}
-	a := &attempt{session: c.session, f: m.F, reads: t.ReadOnly(), sync: c.sync, done: make(chan struct{})}
+	a := &attempt{session: c.session, txn: t, f: m.F, synced: synced, done: make(chan struct{})}
 	c.before = a.done
 	if c.carried != nil {
 		c.carried.begin(a.done)
@@ -122,9 +122,9 @@ func (c *client) free(ctx context.Context) bool {
 // attempt at one operation.
 type attempt struct {
 	*session
-	f      string // what it does
-	reads  bool   // and nothing else
-	sync   bool
+	txn    history.Txn
+	f      string // what its step does
+	synced bool   // behind a sync
 	done   chan struct{}
 	answer cluster.Answer
 	err    error
@@ -182,7 +182,7 @@ func (a *attempt) verdict(err error, said bool) error {
 	case errors.Is(err, zookeeper.ErrNoServer): // it was not sent
 	case said:
 		return fmt.Errorf("%w: %w", err, cluster.ErrNotDone)
-	case a.effect || a.reads:
+	case a.effect || a.txn.ReadOnly():
 		return err
 	}
 	return fmt.Errorf("%w: %w: %w", err, cluster.ErrRefused, cluster.ErrNotDone)
@@ -219,7 +219,8 @@ func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 // when it read.
 func (a *attempt) success(m history.Mop, version int64) (cluster.Answer, error) {
 	h := a.reply()
-	r := cluster.Answer{Txn: history.Txn{m}, Note: fmt.Sprintf("zxid 0x%x", uint64(h.Zxid))}
+	r := cluster.Answer{Txn: slices.Clone(a.txn), Note: fmt.Sprintf("zxid 0x%x", uint64(h.Zxid))}
+	r.Txn[len(r.Txn)-1] = m
 	if version > 0 {
 		r.Version = uint64(version)
 	}
@@ -247,9 +248,9 @@ func (a *attempt) get(key string) (value int, stat *zookeeper.Stat, found bool, 
 	return value, stat, true, nil
 }
 
-// freshen has the server catch up with the leader before it reads.
+// freshen has the server catch up with the leader before it reads, if that is asked for.
 func (a *attempt) freshen(path string) error {
-	if !a.sync {
+	if !a.synced {
 		return nil
 	}
 	if err := a.ask(false); err != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -96,25 +95,53 @@ func speak(t *testing.T, c cluster.Client) {
 }
 
 func TestClient(t *testing.T) {
-	for _, read := range []string{"", "local", "sync", "quorum-sync"} {
-		h := newToy()
-		speak(t, connect(t, serve(t, h), cluster.Options{Timeout: long, Read: read}))
-		syncs, reads := 0, 0
-		for i, q := range h.asked {
-			switch {
-			case q.Op == jute.Sync:
-				syncs++
-				if p := h.asked[i+1]; p.Path != q.Path || p.Op != jute.GetData && p.Op != jute.GetChildren2 {
-					t.Errorf("%s: a sync of %s, and then %+v", read, q.Path, p)
+	h := newToy()
+	speak(t, connect(t, serve(t, h), cluster.Options{Timeout: long}))
+	for _, q := range h.asked {
+		if q.Op == jute.Sync {
+			t.Errorf("a sync of %s that nobody has asked for", q.Path)
+		}
+	}
+}
+
+// TestReadsBehindSyncs: a sync of the node is answered before the read is asked for, and the answer is that of the read.
+func TestReadsBehindSyncs(t *testing.T) {
+	h := newToy()
+	c := connect(t, serve(t, h), cluster.Options{Timeout: long})
+	for _, txn := range []history.Txn{one(history.Write, "a", 5), one(history.Add, "s", 7)} {
+		if _, err := c.Do(t.Context(), txn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, x := range []struct {
+		f, key, path string
+		op           jute.Op
+		out          int
+	}{{history.Read, "a", "/r-a", jute.GetData, 5}, {history.Scan, "s", "/s-s", jute.GetChildren2, 7}} {
+		sync, read := history.Mop{F: history.Sync, Key: x.key}, history.Mop{F: x.f, Key: x.key}
+		before, behind := len(h.asked), 0
+		a, err := c.Do(t.Context(), history.Txn{sync, read})
+		read.Out = []int{x.out}
+		if want := (history.Txn{sync, read}); err != nil || !reflect.DeepEqual(a.Txn, want) || a.Position == 0 {
+			t.Errorf("got %+v, %v, want %+v", a, err, want)
+		}
+		if got := h.asked[before:]; len(got) != 2 || got[0].Op != jute.Sync || got[1].Op != x.op || got[0].Path != x.path || got[1].Path != x.path {
+			t.Errorf("%s: %+v was sent", x.f, got)
+		}
+		h.set(func() {
+			h.override = func(q jute.Request) ([]byte, bool) {
+				if q.Op != jute.Sync {
+					behind++
+					return nil, false
 				}
-			case q.Op == jute.GetData || q.Op == jute.GetChildren2:
-				reads++
+				r := jute.Response{Xid: q.Xid, Err: jute.SessionMoved}
+				return r.Encode(q.Op), false
 			}
+		})
+		if a, err := c.Do(t.Context(), history.Txn{sync, {F: x.f, Key: x.key}}); err == nil || behind != 0 {
+			t.Errorf("a sync that failed: %+v, and %d requests behind it", a, behind)
 		}
-		// Three reads are those of compare-and-sets.
-		if want := reads - 3; strings.Contains(read, "sync") && syncs != want || !strings.Contains(read, "sync") && syncs != 0 {
-			t.Errorf("%q: %d syncs before %d reads", read, syncs, want)
-		}
+		h.set(func() { h.override = nil })
 	}
 }
 
@@ -203,8 +230,9 @@ func TestTimeBehindAnAnswer(t *testing.T) {
 				return r.Encode(q.Op), false
 			}
 		})
-		a := &attempt{session: connect(t, address, cluster.Options{Timeout: long}).session, f: history.Add}
-		a.perform(one(history.Add, "a", 1)[0])
+		add := one(history.Add, "a", 1)
+		a := &attempt{session: connect(t, address, cluster.Options{Timeout: long}).session, txn: add, f: history.Add}
+		a.perform(add[0])
 		if err := a.abandon(context.DeadlineExceeded); errors.Is(err, cluster.ErrNotDone) != c.notDone {
 			t.Errorf("%v: %v; want not done %v", c.code, err, c.notDone)
 		}
@@ -315,7 +343,7 @@ func TestBrokenConnection(t *testing.T) {
 		}
 	}
 	// An operation that began a moment before the connection broke gets behind the look at its state.
-	a := &attempt{session: c.session, f: history.Write}
+	a := &attempt{session: c.session, txn: one(history.Write, "a", 4), f: history.Write}
 	if _, err := a.write(one(history.Write, "a", 4)[0]); !errors.Is(err, cluster.ErrNotDone) || !errors.Is(err, cluster.ErrRefused) {
 		t.Errorf("a write after that, unseen by the client: %v", err)
 	}

@@ -17,9 +17,11 @@ import (
 	"assize/machine"
 )
 
-// Bounds that keep one client from holding up others. ZooKeeper has the first as globalOutstandingLimit, over all connections.
+// Bounds that keep clients from holding up others.
 const (
-	maxAsked = 1000     // requests of one connection without a reply: what comes beyond waits in its socket
+	// maxAsked requests of all connections are without a reply, and where there are more, one of each: what comes beyond waits in its socket. It is
+	// ZooKeeper's globalOutstandingLimit.
+	maxAsked = 1000
 	maxBytes = 16 << 20 // of replies that wait for one client to read, but for one longer reply alone
 	batch    = 64 << 10 // bytes written at once, about
 )
@@ -47,6 +49,7 @@ type front struct {
 	bounds
 	began time.Time
 	traffic
+	asked atomic.Int64 // requests of all visitors without a reply
 
 	mu       sync.Mutex
 	visitors map[*visitor]bool

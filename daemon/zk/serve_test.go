@@ -298,6 +298,50 @@ func TestOutstanding(t *testing.T) {
 	h.await(t, "the end", func() bool { return len(h.gone) == 1 })
 }
 
+// TestOutstandingOfAll: the limit is one for all clients. Where it is reached each may still have one request without a reply, so that the patience of
+// one does not keep others from getting any. A client that was hung up on takes no part in it.
+func TestOutstandingOfAll(t *testing.T) {
+	h := newToy()
+	h.silent = true
+	address := serve(t, h)
+	ask := func(l raw, xids ...int32) {
+		var b []byte
+		for _, xid := range xids {
+			q := jute.Request{Xid: xid, Op: jute.Sync, Path: "/a"}
+			b = jute.AppendFrame(b, q.Encode())
+		}
+		l.Write(b)
+	}
+	reply := func(conn uint64, xid int32) {
+		r := jute.Response{Xid: xid}
+		h.set(func() { h.open[conn].told(r.Encode(jute.Sync), false) })
+	}
+	greedy, modest, last := greeted(t, address), greeted(t, address), greeted(t, address)
+	ask(greedy, make([]int32, 2*maxAsked)...)
+	h.await(t, "as many as may be", func() bool { return len(h.asked) == maxAsked })
+	beyond := func(want ...int32) {
+		t.Helper()
+		h.await(t, "one more", func() bool { return len(h.asked) >= maxAsked+len(want) })
+		h.set(func() {
+			for i, q := range h.asked[maxAsked:] {
+				if i >= len(want) || q.Xid != want[i] {
+					t.Fatalf("request %d has come, want %v", q.Xid, want)
+				}
+			}
+		})
+	}
+	ask(modest, 1, 2, 3, 4, 5)
+	beyond(1)
+	ask(last, 10, 11)
+	beyond(1, 10)
+	reply(2, 1)
+	beyond(1, 10, 2)
+	h.set(func() { h.open[1].told(nil, true) })
+	h.await(t, "the end of the greedy one", func() bool { return len(h.gone) == 1 })
+	reply(2, 2)
+	beyond(1, 10, 2, 3, 4, 5)
+}
+
 // TestStop: a front end whose listener is closed hangs up, also on those who wait.
 func TestStop(t *testing.T) {
 	h := newToy()

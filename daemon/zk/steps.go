@@ -64,6 +64,9 @@ func (a *attempt) remove(path string) error {
 
 // watch looks whether a register is there, and leaves a watch.
 func (a *attempt) watch(m history.Mop) (cluster.Answer, error) {
+	if err := a.freshen(znodes.Register(m.Key)); err != nil {
+		return cluster.Answer{}, a.fail(err)
+	}
 	if err := a.ask(false); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}

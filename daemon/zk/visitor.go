@@ -92,6 +92,7 @@ func (v *visitor) visit() {
 	if v.front.host.Send(id, jute.Introduce(hostOf(v.RemoteAddr()), hello)) == nil {
 		v.listen(r)
 	}
+	v.forget()
 	v.front.host.Gone(id)
 	v.told(nil, true) // the machine says no more; what it has said is still written
 	writing.Wait()
@@ -108,14 +109,15 @@ func (v *visitor) listen(r *bufio.Reader) {
 	}
 }
 
-// ask notes a request. It waits while too many are without a reply; false: the connection is over.
+// ask notes a request. It waits while too many are without a reply, one of which is its own: so whoever waits is woken by a reply. False: the connection is
+// over.
 func (v *visitor) ask(payload []byte) bool {
 	v.front.received.Add(1)
 	v.received.Add(1)
 	q := asked{xid: int32(binary.BigEndian.Uint32(payload)), op: jute.Op(binary.BigEndian.Uint32(payload[4:]))}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for len(v.asked)-v.next >= maxAsked && !v.over && !v.broken {
+	for len(v.asked) > v.next && v.front.asked.Load() >= maxAsked && !v.over && !v.broken {
 		v.change.Wait()
 	}
 	if v.next == len(v.asked) || v.next > maxAsked {
@@ -124,7 +126,16 @@ func (v *visitor) ask(payload []byte) bool {
 	}
 	q.at = time.Now()
 	v.asked = append(v.asked, q)
+	v.front.asked.Add(1)
 	return !v.over && !v.broken
+}
+
+// forget what was asked: whoever has gone keeps nobody waiting.
+func (v *visitor) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.front.asked.Add(-int64(len(v.asked) - v.next))
+	v.asked, v.next = nil, 0
 }
 
 // told is what the machine says. It never blocks: a client that does not read is hung up on.
@@ -169,6 +180,7 @@ func (v *visitor) answered(body []byte) {
 	case v.next < len(v.asked):
 		v.last, v.heard = v.asked[v.next], time.Now()
 		v.next++
+		v.front.asked.Add(-1)
 		v.lasted = v.heard.Sub(v.last.at)
 		v.traffic.took(v.lasted)
 		v.front.traffic.took(v.lasted)

@@ -44,16 +44,23 @@ func TestStepOfASession(t *testing.T) {
 		{F: history.Connect}, {F: history.Close}, {F: history.Delete, Key: "a"}, {F: history.Watch, Key: "a"},
 		{F: history.CreateEphemeral, Key: "a", In: []int{1}}, {F: history.CreateSequential, Key: "a", In: []int{1}},
 	} {
-		if got, err := Step(history.Txn{m}); err != nil || got.F != m.F {
+		if got, _, err := Step(history.Txn{m}); err != nil || got.F != m.F {
 			t.Errorf("%+v: got %+v, %v", m, got, err)
 		}
 		m.In = append(m.In, 2)
-		if got, err := Step(history.Txn{m}); err == nil {
+		if got, _, err := Step(history.Txn{m}); err == nil {
 			t.Errorf("%+v: got %+v", m, got)
 		}
 	}
+	sync := history.Mop{F: history.Sync, Key: "a"}
+	if got, synced, err := Step(history.Txn{sync, {F: history.Watch, Key: "a"}}); err != nil || !synced || got.F != history.Watch {
+		t.Errorf("a watch behind a sync: %+v, %v, %v", got, synced, err)
+	}
+	if got, _, err := Step(history.Txn{sync, {F: history.Delete, Key: "a"}}); err == nil {
+		t.Errorf("a delete behind a sync: %+v", got)
+	}
 	for _, m := range []history.Mop{{F: history.Connect, Key: "a"}, {F: history.Watch}, {F: history.Watch, Key: "a/b"}} {
-		if got, err := Step(history.Txn{m}); err == nil {
+		if got, _, err := Step(history.Txn{m}); err == nil {
 			t.Errorf("%+v: got %+v", m, got)
 		}
 	}

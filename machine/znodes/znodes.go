@@ -2,7 +2,7 @@
 // share it, so that they mean the same by ok, fail and info.
 //
 // A register k is the node /r-<k> with a decimal value as its data; an element v of a set k is the node /s-<k>/<v>, v by 20 digits. Transactions have one
-// step. Nobody deletes a node but a client with a session (sessions.go). The requests of one operation go one after the other by one connection, none twice, and one that may take
+// step, and perhaps a sync before it. Nobody deletes a node but a client with a session (sessions.go). The requests of one operation go one after the other by one connection, none twice, and one that may take
 // effect is sent only when the one before has been refused: so the last answer tells of the whole operation.
 package znodes
 
@@ -52,18 +52,26 @@ func Elements(key string, children []string) (elements []int, err error) {
 	return elements, nil
 }
 
-// Step is the one step of a transaction. The error is that it makes no sense, or cannot be asked of a ZooKeeper: nothing is to be sent.
-func Step(t history.Txn) (history.Mop, error) {
-	if len(t) == 1 && NeedsSession(t[0].F) {
-		return t[0], validForSession(t[0])
+// Step is the one step of a transaction, and whether a sync goes before it, of the node that is then read. The error is that it makes no sense, or
+// cannot be asked of a ZooKeeper: nothing is to be sent.
+func Step(t history.Txn) (m history.Mop, synced bool, err error) {
+	steps, synced := t.AfterSync()
+	if len(steps) == 1 && NeedsSession(steps[0].F) && (!synced || steps.ReadOnly()) {
+		return steps[0], synced, validForSession(steps[0])
 	}
-	if _, err := machine.CommandOf(t, false); err != nil { // no other store could do it either
-		return history.Mop{}, err
+	if _, err := machine.CommandOf(steps, false); err != nil { // no other store could do it either
+		return m, false, err
 	}
-	if len(t) != 1 {
-		return history.Mop{}, fmt.Errorf("a transaction of %d steps, want one", len(t))
+	m = steps[0]
+	switch {
+	case len(steps) != 1:
+		return m, false, fmt.Errorf("a transaction of %d steps, want one", len(steps))
+	case synced && m.F != history.Read && m.F != history.Scan:
+		return m, false, fmt.Errorf("a sync before a %s, which reads nothing", m.F)
+	case synced && (t[0].Key != m.Key || len(t[0].In) > 0):
+		return m, false, fmt.Errorf("a sync of %q %v before a %s of %q", t[0].Key, t[0].In, m.F, m.Key)
 	}
-	return t[0], nil
+	return m, synced, nil
 }
 
 // Refuses says whether the answer code proves that a request of an operation f, which creates the operation's node or sets its data, has had no effect and never

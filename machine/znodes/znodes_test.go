@@ -46,14 +46,21 @@ func TestElements(t *testing.T) {
 
 func TestStep(t *testing.T) {
 	write := history.Mop{F: history.Write, Key: "a", In: []int{1}}
-	if m, err := Step(history.Txn{write}); err != nil || m.F != write.F {
-		t.Errorf("got %+v, %v", m, err)
+	if m, synced, err := Step(history.Txn{write}); err != nil || synced || m.F != write.F {
+		t.Errorf("got %+v, %v, %v", m, synced, err)
+	}
+	sync, read := history.Mop{F: history.Sync, Key: "a"}, history.Mop{F: history.Read, Key: "a"}
+	for _, then := range []history.Mop{read, {F: history.Scan, Key: "a"}} {
+		if m, synced, err := Step(history.Txn{sync, then}); err != nil || !synced || m.F != then.F {
+			t.Errorf("%s behind a sync: got %+v, %v, %v", then.F, m, synced, err)
+		}
 	}
 	for _, txn := range []history.Txn{
 		nil, {write, write}, {{F: history.Write, Key: "a"}}, {{F: history.Write, Key: "a/b", In: []int{1}}}, {{F: history.Add, Key: "a", In: []int{-1}}},
-		{{F: history.CAS, Key: "a", In: []int{1}}}, {{F: history.Sync, Key: "a"}},
+		{{F: history.CAS, Key: "a", In: []int{1}}}, {sync}, {sync, write}, {sync, sync, read}, {read, sync}, {sync, {F: history.Read, Key: "b"}},
+		{{F: history.Sync, Key: "a", In: []int{1}}, read}, {sync, read, read},
 	} {
-		if m, err := Step(txn); err == nil {
+		if m, _, err := Step(txn); err == nil {
 			t.Errorf("%v: got %+v", txn, m)
 		}
 	}

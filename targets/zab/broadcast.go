@@ -111,12 +111,9 @@ func (p *peer) reignTick() {
 		p.look()
 		return
 	}
-	if p.stage == established {
-		p.seats[p.seat].heard = p.ticks
-		if !p.tally(func(s *seat) bool { return p.ticks-s.heard <= p.syncLimit }) {
-			p.look()
-			return
-		}
+	if p.stage == established && p.ticks%(2*p.ping) == 0 && !p.supported() {
+		p.look()
+		return
 	}
 	for i := len(p.learners) - 1; i >= 0; i-- {
 		if l := p.learners[i]; p.ticks-l.heard > p.syncLimit || l.channel.full() {
@@ -128,6 +125,18 @@ func (p *peer) reignTick() {
 	if p.ticks%p.ping == 0 {
 		p.pingAll()
 	}
+}
+
+// supported tells whether more than half of the voters are this leader's learners, itself among them, and have been heard within the syncLimit
+// (LearnerHandler.synced). As in Leader.lead it is asked at every second ping, so a leader can outlast its followers' patience by so much.
+func (p *peer) supported() bool {
+	n := 1
+	for _, l := range p.learners {
+		if l.seat >= 0 && p.ticks-l.heard <= p.syncLimit {
+			n++
+		}
+	}
+	return p.majority(n)
 }
 
 // pingAll begins a round of pings.

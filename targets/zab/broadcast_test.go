@@ -43,6 +43,38 @@ func TestB1Alone(t *testing.T) {
 	}
 }
 
+// A proposal need not wait for the leader's own disk, and the commit must: it counts the leader.
+func TestOnlyProposalsLeaveEarly(t *testing.T) {
+	w := newWorld(1, 3, 1, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.settles(t)
+	early := func(do func()) (yes, no int) {
+		var fx machine.Effects
+		l.begin(&fx)
+		do()
+		for news, ok := l.next(); ok; news, ok = l.next() {
+			l.take(news)
+		}
+		l.finish()
+		l.sync(fx)
+		for _, m := range fx.Send {
+			if m.Early {
+				yes++
+			} else {
+				no++
+			}
+		}
+		return yes, no
+	}
+	var zxid int64
+	if yes, no := early(func() { zxid, _ = l.propose([]byte("x")) }); yes != 2 || no != 0 {
+		t.Errorf("of the proposal %d messages are early and %d are not, want one for each follower", yes, no)
+	}
+	if yes, no := early(func() { l.onAck(l.learners[0], zxid) }); yes != 0 || no != 3 {
+		t.Errorf("of the commit %d messages are early and %d are not, want one for each learner that waits", yes, no)
+	}
+}
+
 // Claim B2: an acknowledgement is sent in the step that logs the proposal, so it leaves after it is durable; less than a quorum commits nothing.
 func TestB2QuorumCommits(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()
@@ -55,8 +87,8 @@ func TestB2QuorumCommits(t *testing.T) {
 	}
 	w.onlyTo(l.id, 1, 2)
 	w.tick(25)
-	if len(w.order) != 1 || l.outstanding() {
-		t.Fatalf("three of five: %s", w.states())
+	if len(w.order) != 1 || l.outstanding() || w.broken != "" {
+		t.Fatalf("three of five: %s %s", w.broken, w.states())
 	}
 	follower := w.at(1)
 	var fx machine.Effects
@@ -115,6 +147,8 @@ func TestB4CommittedByADeadLeader(t *testing.T) {
 		t.Fatalf("only the leader should have committed it: %s", w.states())
 	}
 	l.crash()
+	w.at(1).crash() // what remains is a quorum and no more: nobody comes later and brings it up again
+	w.tick(1)       // what the leader still had to say is lost
 	w.heal()
 	w.elect(t)
 	for _, n := range w.nodes {
@@ -183,6 +217,11 @@ func TestB7DiffAndSnap(t *testing.T) {
 		}
 		w.writes(t, 3)
 		w.settles(t)
+		for _, id := range []int{1, 4} { // what they were brought to is on their disks
+			w.at(id).crash()
+			w.at(id).start()
+		}
+		w.settles(t)
 	}
 }
 
@@ -239,29 +278,69 @@ func TestB8OldLeader(t *testing.T) {
 			t.Errorf("n%d has it", n.id)
 		}
 	}
+	// Not even where it comes with the number that a follower waits for.
+	for _, n := range w.nodes {
+		if n.state != following {
+			continue
+		}
+		frame := (&peer{}).frameOf(n.channel.session-1, n.channel.got+1, item{kind: itemProposal, txn: newTxn(zxid+1, nil)})
+		if n.step(func() { n.receive(&machine.Message{From: n.leader, To: n.id, Body: frame}) }); n.has(zxid + 1) {
+			t.Errorf("n%d takes it up in another session", n.id)
+		}
+		frame = (&peer{}).frameOf(n.channel.session, n.channel.got+1, item{kind: itemProposal, txn: newTxn(zxid+1, nil)})
+		if n.step(func() { n.receive(&machine.Message{From: w.stranger(n), To: n.id, Body: frame}) }); n.has(zxid + 1) {
+			t.Errorf("n%d takes it up from who is not its leader", n.id)
+		}
+	}
 }
 
-// Claim B9: observers neither vote nor acknowledge.
+// stranger is a voter that n does not follow, and not n.
+func (w *world) stranger(n *node) int {
+	for _, id := range w.voters {
+		if id != n.id && id != n.leader {
+			return id
+		}
+	}
+	return 0
+}
+
+// Claim B9: observers neither vote nor acknowledge, and a quorum of the voters is one whether there are observers or not.
 func TestB9Observers(t *testing.T) {
-	w := newWorld(1, 3, 2, machine.Options{}).startAll()
-	w.elect(t)
+	w := newWorld(1, 3, 2, machine.Options{})
+	acked := 0
+	w.cut = func(m machine.Message) bool {
+		var said message
+		if err := said.decode(m.Body); m.From > 3 && (err != nil || said.note.leader != 0) {
+			t.Errorf("n%d votes: %+v, %v", m.From, said.note, err)
+		}
+		for _, i := range said.items {
+			if i.kind == itemAck && m.From > 3 {
+				t.Errorf("n%d acknowledges %#x", m.From, i.zxid)
+			} else if i.kind == itemAck {
+				acked++
+			}
+			if m.To > 3 && i.kind == itemProposal && w.at(m.To).up && w.at(m.To).phase == serving {
+				t.Errorf("n%d is asked about %#x", m.To, i.txn.zxid)
+			}
+		}
+		return false
+	}
+	w.startAll().elect(t)
 	w.writes(t, 5)
 	w.settles(t)
 	o := w.at(4)
-	if o.state != observing || o.status().Role != machine.Learner || o.accepted != 0 {
-		t.Errorf("n4: %s", w.states())
+	if o.state != observing || o.status().Role != machine.Learner || o.accepted != 0 || acked == 0 {
+		t.Errorf("n4: %d acknowledgements, %s", acked, w.states())
 	}
 	w.at(4).crash()
 	w.at(5).crash()
+	w.at(1).crash()
+	w.tick(100)
 	w.writes(t, 5)
 	w.startAll()
 	w.settles(t)
-	followers := 0
-	for id := 1; id <= 3; id++ {
-		if n := w.at(id); n.state == following && followers == 0 {
-			n.crash()
-			followers++
-		} else if n.state == following {
+	for _, n := range w.nodes {
+		if n.state == following {
 			n.crash()
 		}
 	}

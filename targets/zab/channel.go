@@ -29,6 +29,7 @@ type channel struct {
 
 	frame machine.Encoder // of the present step; empty or a head and items
 	count uint32          // of its items
+	bound bool            // one of them rests on this server's disk
 }
 
 type flight struct {
@@ -58,6 +59,9 @@ func (p *peer) add(c *channel, i item) {
 	}
 	i.encode(&c.frame)
 	c.count++
+	// A proposal tells of nothing but a leader's wish: it is acknowledged by those who have it on their disks, and before the leader commits it, for which
+	// it counts itself, or is heard of at all, its own disk has it, for that is in a frame that waits.
+	c.bound = c.bound || i.kind != itemProposal || !p.leads()
 }
 
 // flush sends the frame of this step.
@@ -75,10 +79,11 @@ func (p *peer) flush(c *channel) {
 	binary.BigEndian.PutUint64(b[9:], c.sent)
 	binary.BigEndian.PutUint64(b[17:], c.got)
 	binary.BigEndian.PutUint32(b[25:], c.count)
-	c.frame.B, c.count = nil, 0
+	early := !c.bound
+	c.frame.B, c.count, c.bound = nil, 0, false
 	c.flights = append(c.flights, flight{b, p.ticks})
 	c.bytes += len(b)
-	p.post(c.to, b)
+	p.out.Send = append(p.out.Send, machine.Message{From: p.id, To: c.to, Body: b, Early: early})
 }
 
 // full: the other end takes nothing up, or not fast enough.

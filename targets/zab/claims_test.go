@@ -149,6 +149,7 @@ func TestE5B6B12NewestHistoryWins(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()
 	l := w.elect(t)
 	w.writes(t, 3)
+	w.settles(t)
 	w.onlyTo(l.id, 1)
 	zxid, _ := proposes(l, "on two of five")
 	w.tick(3)
@@ -156,6 +157,7 @@ func TestE5B6B12NewestHistoryWins(t *testing.T) {
 		t.Fatalf("it should be logged by n1 and not committed: %s", w.states())
 	}
 	l.crash()
+	w.at(2).crash() // what remains is a quorum and no more
 	w.heal()
 	if l := w.elect(t); l.id != 1 {
 		t.Errorf("n%d leads, want n1: %s", l.id, w.states())
@@ -199,7 +201,7 @@ func TestE6E7NoQuorumNoLeader(t *testing.T) {
 	if !l.leads() {
 		t.Error("it steps down before the limit")
 	}
-	w.tick(int(l.ping) + 1)
+	w.tick(3 * int(l.ping)) // it is asked at every second ping
 	if _, ok := proposes(l, "x"); l.state != looking || ok {
 		t.Errorf("it leads without a quorum: %s", w.states())
 	}
@@ -209,6 +211,23 @@ func TestE6E7NoQuorumNoLeader(t *testing.T) {
 	}
 	w.heal()
 	w.settles(t)
+}
+
+// Claim E6: followers that have left do not count, however lately they were heard. They find another leader only later.
+func TestE6LeaderThatIsLeft(t *testing.T) {
+	w := newWorld(1, 3, 0, machine.Options{}).startAll()
+	l := w.elect(t)
+	for _, n := range w.nodes {
+		if n != l {
+			n.step(func() { n.look() })
+		}
+	}
+	for range 2*l.ping + 3 { // the news is under way
+		if w.tick(1); l.state == looking {
+			return
+		}
+	}
+	t.Errorf("it leads nobody: %s", w.states())
 }
 
 // E10, measured: how many notifications an election takes.

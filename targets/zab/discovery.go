@@ -32,7 +32,6 @@ type seat struct {
 	agreed   bool
 	enrolled bool   // it has acknowledged NEWLEADER
 	acked    int64  // it has logged all up to it
-	heard    uint64 // tick at which it was heard last while it was synchronized
 	round    uint64 // the greatest of the pings that it has answered
 }
 
@@ -101,9 +100,6 @@ func (p *peer) fromLearner(from int, m *message, body []byte) {
 	}
 	l := p.learners[i]
 	l.heard = p.ticks
-	if l.seat >= 0 && l.phase >= enrolled {
-		p.seats[l.seat].heard = p.ticks
-	}
 	switch m.kind {
 	case msgResetUp:
 		p.drop(l)

@@ -51,7 +51,7 @@ func TestSnapshotsAreDrawn(t *testing.T) {
 
 func TestCorruptDisk(t *testing.T) {
 	record := func(epoch, counter uint64) []byte { return newTxn(zxidOf(epoch, counter), []byte("x")).record }
-	image := []byte{imageFormat, 9, 9, 0}
+	image := imageOf(9, 9, "")
 	for name, c := range map[string]machine.Config{
 		"a zxid back":                 {Log: [][]byte{record(2, 1), record(1, 2)}},
 		"a zxid twice":                {Log: [][]byte{record(2, 1), record(2, 1)}},

@@ -16,13 +16,15 @@
 //     In ZooKeeper each other order has lost committed transactions: acknowledged before they were logged (ZOOKEEPER-3911, then ZOOKEEPER-4646, as
 //     the log was written by another thread), currentEpoch before them (ZOOKEEPER-4643: the server is elected for its epoch and truncates the
 //     others); proposals acknowledged before NEWLEADER made leaders give up (ZOOKEEPER-4685)
+//   - a leader's proposal may leave before its own disk has it, as in ZooKeeper, so that both disks work at once; the commit, which counts the leader, waits
 //   - TRUNC and SNAP are durable at once, and the truncated log or the snapshot alone is a sound state, whatever becomes of the synchronization; a
 //     snapshot that was in use and not on the disk lost its transactions later (ZOOKEEPER-3642)
 //   - what a server received while it was synchronized is in its log as everything else, and it synchronizes others with it (ZOOKEEPER-4925)
 //
 // All transactions in a log, be they known to be committed or not, are a server's history. A leader takes the whole of its own for committed as soon
 // as a quorum has it. The service gets only what is committed: what was logged behind the snapshot is delivered once a leader has
-// said so, never on a restart alone. So nothing that was delivered is ever taken back.
+// said so, never on a restart alone. So nothing that was delivered is ever taken back, but with its memory by the crash of a leader whose own disk does not
+// have it yet, and then nobody has heard of it.
 //
 // # Divergence
 //

@@ -9,6 +9,12 @@ import (
 	"assize/machine"
 )
 
+// imageOf a state, as a server with that history makes it.
+func imageOf(zxid int64, pos uint64, state string) []byte {
+	p := peer{committed: zxid, committedPos: pos, take: func() []byte { return []byte(state) }}
+	return p.encodeImage()
+}
+
 // tolerate panics that name a broken invariant: a well-formed message can claim that what is committed is not. That is no rubbish but a lie, and
 // going on would be worse. Anything else is a bug.
 func tolerate() {
@@ -33,15 +39,11 @@ func input(p *peer, do func()) machine.Effects {
 func FuzzMessage(f *testing.F) {
 	p := &peer{}
 	tx := newTxn(zxidOf(3, 1), []byte("x"))
-	image := machine.Encoder{}
-	image.Byte(imageFormat)
-	image.Uint(uint64(zxidOf(2, 9)))
-	image.Uint(20)
-	image.Bytes([]byte("state"))
+	image := imageOf(zxidOf(2, 9), 20, "state")
 	list := []item{
 		{kind: itemFollowerInfo, epoch: 9}, {kind: itemAckEpoch, epoch: 1, yes: true, current: 3, zxid: 7}, {kind: itemAckLeader, epoch: 1, zxid: 4294967297},
 		{kind: itemAck, zxid: 4294967298}, {kind: itemForward, data: []byte("f")}, {kind: itemLeaderInfo, epoch: 2},
-		{kind: itemSync, how: syncTrunc, zxid: 4294967297}, {kind: itemSync, how: syncSnap, data: image.B}, {kind: itemProposal, txn: tx},
+		{kind: itemSync, how: syncTrunc, zxid: 4294967297}, {kind: itemSync, how: syncSnap, data: image}, {kind: itemProposal, txn: tx},
 		{kind: itemInform, txn: tx}, {kind: itemNewLeader, epoch: 1}, {kind: itemUpToDate, zxid: 4294967297}, {kind: itemCommit, zxid: zxidOf(3, 1)},
 		{kind: itemTold, data: []byte("t")},
 	}
@@ -110,14 +112,10 @@ func wrapped(n *node, from int, b []byte) []byte {
 // FuzzDisk makes servers of bytes: a server or an error.
 func FuzzDisk(f *testing.F) {
 	one := newTxn(zxidOf(1, 1), []byte("a"))
-	image := machine.Encoder{}
-	image.Byte(imageFormat)
-	image.Uint(uint64(zxidOf(1, 9)))
-	image.Uint(9)
-	image.Bytes([]byte("state"))
+	image := imageOf(zxidOf(1, 9), 9, "state")
 	f.Add([]byte{}, one.record, numberRecord(recordTruncate, 0))
-	f.Add(image.B, newTxn(zxidOf(2, 1), nil).record, numberRecord(recordCurrent, 2))
-	f.Add(image.B, numberRecord(recordAccepted, 7), numberRecord(recordLife, 3))
+	f.Add(image, newTxn(zxidOf(2, 1), nil).record, numberRecord(recordCurrent, 2))
+	f.Add(image, numberRecord(recordAccepted, 7), numberRecord(recordLife, 3))
 	f.Fuzz(func(t *testing.T, snapshot, a, b []byte) {
 		c := machine.Config{ID: 1, Voters: []int{1}, Snapshot: snapshot, Log: [][]byte{a, b}, Options: machine.Options{Snapshot: 2, Keep: 1}}
 		if len(snapshot) == 0 {

@@ -16,10 +16,13 @@ const (
 	modeQuorum
 )
 
-// Modes of reads, the default first. All servers answer all reads from their own trees. What the mode says is what clients do before a read, and how
-// sync is answered: local: clients do not ask for it; sync: before each read, and the leader answers as ZooKeeper's does, with what it has proposed,
-// whether or not it still leads; quorum-sync: the leader first hears from a quorum that it does.
+// Modes of reads, the default first. All servers answer all reads from their own trees. What the mode says is whether clients ask for a sync before a
+// read, and how it is answered: local: they do not; sync: the leader answers as ZooKeeper's does, with what it has proposed, whether or not it still
+// leads; quorum-sync: the leader first hears from a quorum that it does.
 var Modes = []string{"local", "sync", "quorum-sync"}
+
+// Synced are the modes in which clients ask for a sync before a read.
+var Synced = Modes[1:]
 
 func modeOf(name string) mode { return mode(max(slices.Index(Modes, name), 0)) }
 

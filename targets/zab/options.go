@@ -22,10 +22,11 @@ const (
 
 // Limits that are nobody's business to choose.
 const (
-	initFactor   = 4         // initLimit over syncLimit
-	windowShare  = 4         // the window's default is one in so many of snapCount, at most
-	frameBytes   = 256 << 10 // items in one frame, but for the last
-	flightFrames = 1 << 14   // frames under way to one server
+	initFactor   = 4                      // initLimit over syncLimit
+	windowShare  = 4                      // the window's default is one in so many of snapCount, at most
+	finalizeWait = 200 * time.Millisecond // ZooKeeper's; less where the syncLimit is short
+	frameBytes   = 256 << 10              // items in one frame, but for the last
+	flightFrames = 1 << 14                // frames under way to one server
 	flightBytes  = 64 << 20
 	resendFrames = 64   // at once
 	earlyFrames  = 1024 // kept that have overtaken others
@@ -37,7 +38,7 @@ const (
 // timing in ticks, and sizes in transactions.
 type timing struct {
 	ping      uint64 // between two pings of a leader, and between two notifications of a server that is LOOKING
-	syncLimit uint64 // silence that ends a connection; a leader without a quorum for so long steps down
+	syncLimit uint64 // silence that ends a connection; a leader without a quorum for so long steps down, at every second ping
 	initLimit uint64 // from the election to a leader that serves
 	contact   uint64 // from FOLLOWERINFO to the first answer
 	finalize  uint64 // a quorum agrees: so long a better vote is waited for
@@ -69,7 +70,7 @@ func timingOf(o machine.Options) timing {
 	ticks := func(d time.Duration) uint64 { return uint64(max(1, (d+o.Tick-1)/o.Tick)) }
 	limit := max(ticks(o.Election), 3)
 	return timing{
-		ping: ticks(o.Heartbeat), syncLimit: limit, initLimit: initFactor * limit, contact: 2 * limit, finalize: max(2*limit/3, 1),
+		ping: ticks(o.Heartbeat), syncLimit: limit, initLimit: initFactor * limit, contact: 2 * limit, finalize: max(min(ticks(finalizeWait), 2*limit/3), 1),
 		snapCount: uint64(o.Snapshot), window: uint64(o.Keep),
 	}
 }

@@ -1,12 +1,18 @@
 package zab
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"assize/machine"
 )
 
-const imageFormat = 1
+// A snapshot is the service's state, and behind it, so that nothing that long needs be copied, the zxid and the position of its last transaction and the
+// format.
+const (
+	imageFormat = 2
+	imageTail   = 17
+)
 
 var (
 	errImage  = errors.New("a snapshot that no server has taken")
@@ -15,22 +21,17 @@ var (
 
 // encodeImage is a snapshot of what is committed.
 func (p *peer) encodeImage() []byte {
-	body := p.take()
-	e := machine.Encoder{B: make([]byte, 0, 32+len(body))}
-	e.Byte(imageFormat)
-	e.Uint(uint64(p.committed))
-	e.Uint(p.committedPos)
-	e.Bytes(body)
-	return e.B
+	b := binary.BigEndian.AppendUint64(p.take(), uint64(p.committed))
+	return append(binary.BigEndian.AppendUint64(b, p.committedPos), imageFormat)
 }
 
 func decodeImage(b []byte) (zxid int64, pos uint64, body []byte, err error) {
-	d := machine.NewDecoder(b)
-	if d.Byte() != imageFormat {
+	n := len(b) - imageTail
+	if n < 0 || b[len(b)-1] != imageFormat {
 		return 0, 0, nil, errImage
 	}
-	zxid, pos, body = int64(d.Uint()), d.Uint(), d.Bytes()
-	if d.Done() != nil || zxid < 0 || (zxid == 0) != (pos == 0) || pos > 1<<62 || epochOf(zxid) > maxEpoch {
+	body, zxid, pos = b[:n:n], int64(binary.BigEndian.Uint64(b[n:])), binary.BigEndian.Uint64(b[n+8:])
+	if zxid < 0 || (zxid == 0) != (pos == 0) || pos > 1<<62 || epochOf(zxid) > maxEpoch {
 		return 0, 0, nil, errImage
 	}
 	return zxid, pos, body, nil

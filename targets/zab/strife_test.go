@@ -201,8 +201,8 @@ func (s *strife) mend() {
 		}
 	}
 	s.elect()
-	s.until("all have the same", func() bool {
-		return !slices.ContainsFunc(s.hosts, func(n *host) bool {
+	s.until("all serve and have the same", func() bool {
+		return s.leader() != nil && !slices.ContainsFunc(s.hosts, func(n *host) bool {
 			return n.tree.Zxid() != s.hosts[0].tree.Zxid() || n.peer.outstanding()
 		})
 	})

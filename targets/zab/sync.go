@@ -82,7 +82,10 @@ func (p *peer) synchronize(l *learner, image []byte) []byte {
 		p.add(l.channel, item{kind: itemProposal, txn: *t})
 	}
 	l.phase = syncing
-	if p.flaw != newLeaderBeforeDiff {
+	if p.flaw == newLeaderBeforeDiff {
+		p.flush(l.channel)
+		p.out.Send = p.out.Send[:len(p.out.Send)-1] // it is still being read from the disk: it goes when the learner misses it
+	} else {
 		p.add(l.channel, item{kind: itemNewLeader, epoch: p.epoch})
 	}
 	return image
@@ -159,7 +162,7 @@ func (p *peer) onAckLeader(l *learner, i *item) {
 	l.phase = enrolled
 	if l.seat >= 0 {
 		s := &p.seats[l.seat]
-		s.enrolled, s.heard = true, p.ticks
+		s.enrolled = true
 		if i.zxid <= p.log.last() {
 			s.acked = max(s.acked, i.zxid)
 		}
@@ -178,9 +181,6 @@ func (p *peer) establish() {
 		return
 	}
 	p.stage = established
-	for i := range p.seats {
-		p.seats[i].heard = p.ticks
-	}
 	p.commit(p.log.last())
 	p.spread = p.committed
 	for _, l := range p.learners {

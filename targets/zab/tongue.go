@@ -15,17 +15,16 @@ import (
 // Tongue is a client of the simulator: one session a connection, or one that outlives it (Carry), and the frames that any ZooKeeper client would send.
 //
 // Registers and sets are the nodes of package znodes. A write is a setData, or a create where there is none yet; a compare-and-set is a getData and a
-// setData of the version found. By any mode but local a read is preceded by a sync. A version is the zxid of a write, or the mzxid of a register; a
-// position the zxid that the server had reached.
+// setData of the version found. A sync and the read behind it are sent together. A version is the zxid of a write, or the mzxid of a register; a position
+// the zxid that the server had reached.
 type Tongue struct {
-	Mode string // of reads
-
 	carried *carried // nil: the session is the connection's own
 	granted int32    // the time-out that the last connect was answered, milliseconds
 	xid     int32
 	open    bool
 	closed  error
 	txn     history.Txn
+	step    history.Mop    // of txn, without the sync
 	waiting []jute.Request // in the order sent
 	last    *jute.Request  // of those under way, the one that answers
 	found   int32          // version of the register that a compare-and-set has found
@@ -56,16 +55,16 @@ func (c *Tongue) Hello() []byte {
 
 var anybody = []jute.ACL{{Perms: jute.PermAll, ID: jute.ID{Scheme: "world", ID: "anyone"}}}
 
-// Ask for a transaction of one step.
+// Ask for a transaction of one step, or of a read behind a sync.
 func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
-	m, err := znodes.Step(t)
+	m, synced, err := znodes.Step(t)
 	if err != nil {
 		return nil, err
 	}
 	if c.carried == nil && znodes.NeedsSession(m.F) || c.carried != nil && c.open == (m.F == history.Connect) {
 		return nil, fmt.Errorf("%q, where a session is %v and the connection %v", m.F, c.carried != nil, c.open)
 	}
-	c.txn, c.waiting, c.last, c.read, c.made, c.err = t, nil, nil, false, false, nil
+	c.txn, c.step, c.waiting, c.last, c.read, c.made, c.err = t, m, nil, nil, false, false, nil
 	switch m.F {
 	case history.Connect:
 		return c.connect(), nil
@@ -78,11 +77,11 @@ func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
 	case history.Delete:
 		return c.send(jute.Request{Op: jute.Delete, Path: znodes.Register(m.Key), Version: -1}), nil
 	case history.Watch:
-		return c.send(jute.Request{Op: jute.Exists, Path: znodes.Register(m.Key), Watch: true}), nil
+		return c.look(synced, jute.Request{Op: jute.Exists, Path: znodes.Register(m.Key), Watch: true}), nil
 	case history.Read:
-		return c.fresh(znodes.Register(m.Key), jute.GetData), nil
+		return c.look(synced, jute.Request{Op: jute.GetData, Path: znodes.Register(m.Key)}), nil
 	case history.Scan:
-		return c.fresh(znodes.Set(m.Key), jute.GetChildren), nil
+		return c.look(synced, jute.Request{Op: jute.GetChildren, Path: znodes.Set(m.Key)}), nil
 	case history.Write:
 		return c.send(jute.Request{Op: jute.SetData, Path: znodes.Register(m.Key), Data: znodes.Data(m.In[0]), Version: -1}), nil
 	case history.CAS:
@@ -93,12 +92,12 @@ func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
 	panic(fmt.Sprintf("zab: %q makes sense, and nobody knows how it is asked", m.F))
 }
 
-// fresh is a read, behind a sync where the mode has one.
-func (c *Tongue) fresh(path string, op jute.Op) (requests [][]byte) {
-	if c.Mode != Modes[0] {
-		requests = c.send(jute.Request{Op: jute.Sync, Path: path})
+// look at a node, perhaps behind a sync.
+func (c *Tongue) look(synced bool, q jute.Request) (requests [][]byte) {
+	if synced {
+		requests = c.send(jute.Request{Op: jute.Sync, Path: q.Path})
 	}
-	return append(requests, c.send(jute.Request{Op: op, Path: path})...)
+	return append(requests, c.send(q)...)
 }
 
 func (c *Tongue) send(q jute.Request) [][]byte {
@@ -171,7 +170,7 @@ func (c *Tongue) welcome(r machine.Reply) (more [][]byte, done bool) {
 
 // next is what follows from the answer to q; nothing: that was all. No node is created twice, whatever a server says.
 func (c *Tongue) next(q *jute.Request) [][]byte {
-	m := &c.txn[0]
+	m := &c.step
 	switch {
 	case m.F == history.Write && q.Op == jute.SetData && c.answer.Err == jute.NoNode && !c.made:
 		c.made = true
@@ -216,7 +215,7 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 		return nil, 0, 0, "", c.err
 	}
 	out = slices.Clone(c.txn)
-	m, a := &out[0], &c.answer
+	m, a := &out[len(out)-1], &c.answer
 	if m.F == history.Connect {
 		m.Out = []int{int(c.granted)}
 		return out, 0, 0, "", nil
@@ -224,6 +223,8 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 	position = uint64(a.Zxid)
 	note = "zxid 0x" + strconv.FormatUint(position, 16)
 	switch {
+	case c.last.Op == jute.Sync: // the read's answer may still come: whoever goes on with this connection would take it for another's
+		return nil, 0, 0, "", fmt.Errorf("%v of the sync of %s", a.Err, c.last.Path)
 	case m.F == history.Read && a.Err == jute.NoNode, m.F == history.Scan && a.Err == jute.NoNode:
 		return out, 0, position, note, nil
 	case m.F == history.Watch && a.Err == jute.NoNode:
@@ -265,13 +266,13 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 
 // idle says that the last request was none that a writer's effect comes from, whatever became of it: those before it have been refused.
 func (c *Tongue) idle() bool {
-	switch m := &c.txn[0]; m.F {
+	switch c.step.F {
 	case history.CAS:
 		return !c.read
 	case history.Add:
-		return c.last.Path == znodes.Set(m.Key)
+		return c.last.Path == znodes.Set(c.step.Key)
 	case history.CreateSequential:
-		return c.last.Path == znodes.Sequence(m.Key)
+		return c.last.Path == znodes.Sequence(c.step.Key)
 	}
 	return false
 }

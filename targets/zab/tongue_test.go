@@ -2,6 +2,7 @@ package zab
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 
 	"assize/history"
@@ -9,14 +10,21 @@ import (
 	"assize/machine/jute"
 )
 
-// talk has a Tongue that is connected ask for one step, and answers its requests by these, in order. It tells what was sent.
-func talk(t *testing.T, m history.Mop, answers ...jute.Response) (c *Tongue, sent []jute.Request) {
+// connected is a Tongue that has been welcomed.
+func connected(t *testing.T) *Tongue {
 	t.Helper()
-	c = &Tongue{Mode: "local"}
+	c := &Tongue{}
 	welcome := jute.ConnectResponse{Timeout: 1000, Session: 1, Password: make([]byte, 16)}
 	if _, done := c.Hear(machine.Reply{Body: welcome.Encode()}); !done || c.Closed() != nil {
 		t.Fatalf("not connected: %v", c.Closed())
 	}
+	return c
+}
+
+// talk has a Tongue that is connected ask for one step, and answers its requests by these, in order. It tells what was sent.
+func talk(t *testing.T, m history.Mop, answers ...jute.Response) (c *Tongue, sent []jute.Request) {
+	t.Helper()
+	c = connected(t)
 	requests, err := c.Ask(history.Txn{m})
 	if err != nil {
 		t.Fatal(err)
@@ -106,9 +114,56 @@ func TestTongueOfWhatWasNotDone(t *testing.T) {
 	}
 }
 
+// TestTongueReadsBehindASync sends both at once; the answer is the read's, and none where the sync has failed.
+func TestTongueReadsBehindASync(t *testing.T) {
+	sync := history.Mop{F: history.Sync, Key: "a"}
+	for _, x := range []struct {
+		f      string
+		op     jute.Op
+		path   string
+		answer jute.Response
+		out    []int
+	}{
+		{history.Read, jute.GetData, "/r-a", jute.Response{Zxid: 9, Data: []byte("5"), Stat: jute.Stat{Mzxid: 8}}, []int{5}},
+		{history.Read, jute.GetData, "/r-a", jute.Response{Zxid: 9, Err: jute.NoNode}, nil},
+		{history.Scan, jute.GetChildren, "/s-a", jute.Response{Zxid: 9, Children: []string{"00000000000000000007"}}, []int{7}},
+	} {
+		for _, code := range []jute.Code{jute.OK, jute.SessionMoved, jute.NoNode, jute.BadArguments} {
+			c := connected(t)
+			requests, err := c.Ask(history.Txn{sync, {F: x.f, Key: "a"}})
+			if err != nil || len(requests) != 2 {
+				t.Fatalf("%s: %d requests, %v", x.f, len(requests), err)
+			}
+			q, _ := jute.DecodeRequest(requests[0])
+			r, _ := jute.DecodeRequest(requests[1])
+			if q.Op != jute.Sync || r.Op != x.op || q.Path != x.path || r.Path != x.path {
+				t.Errorf("%s: asked for %+v and %+v", x.f, q, r)
+			}
+			more, done := c.Hear(machine.Reply{Body: (&jute.Response{Xid: q.Xid, Zxid: 7, Err: code, Path: q.Path}).Encode(q.Op)})
+			if len(more) != 0 || done != (code != jute.OK) {
+				t.Fatalf("%s: a sync that was answered %v: %d more, done %v", x.f, code, len(more), done)
+			}
+			if done {
+				if _, _, _, _, err := c.Answer(); err == nil || errors.Is(err, machine.ErrNonsense) || errors.Is(err, machine.ErrNoEffect) {
+					t.Errorf("%s behind a sync that failed: %v", x.f, err)
+				}
+				continue
+			}
+			x.answer.Xid = r.Xid
+			if _, done := c.Hear(machine.Reply{Body: x.answer.Encode(r.Op)}); !done {
+				t.Fatalf("%s: the read is not the answer", x.f)
+			}
+			out, _, position, _, err := c.Answer()
+			if want := (history.Txn{sync, {F: x.f, Key: "a", Out: x.out}}); err != nil || !reflect.DeepEqual(out, want) || position != 9 {
+				t.Errorf("got %+v at %d, %v, want %+v", out, position, err, want)
+			}
+		}
+	}
+}
+
 // TestTongueDoesNotAskForNonsense sends nothing, and can be asked for something else.
 func TestTongueDoesNotAskForNonsense(t *testing.T) {
-	c := &Tongue{Mode: "local"}
+	c := &Tongue{}
 	for _, txn := range []history.Txn{
 		nil, {{F: history.Write, Key: "a"}}, {{F: history.CAS, Key: "a", In: []int{1}}}, {{F: history.Add, Key: "a", In: []int{-1}}},
 		{{F: history.Write, Key: "a/b", In: []int{1}}}, {{F: history.Sync, Key: "a"}}, {{F: history.Read, Key: "a"}, {F: history.Read, Key: "b"}},

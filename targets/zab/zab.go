@@ -1,6 +1,7 @@
 package zab
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -174,26 +175,19 @@ func (s *Server) change() {
 	}
 }
 
-// image of the state, for the peer: the position that it has, and the tree.
-func (s *Server) image() []byte {
-	body := s.tree.Encode()
-	e := machine.Encoder{B: make([]byte, 0, 16+len(body))}
-	e.Uint(s.applied)
-	e.Bytes(body)
-	return e.B
-}
+// image of the state, for the peer: the tree, and behind it the position that it has.
+func (s *Server) image() []byte { return binary.BigEndian.AppendUint64(s.tree.Encode(), s.applied) }
 
 func (s *Server) install(image []byte) error {
-	d := machine.NewDecoder(image)
-	pos, body := d.Uint(), d.Bytes()
-	if err := d.Done(); err != nil {
-		return err
+	n := len(image) - 8
+	if n < 0 {
+		return errImage
 	}
-	t, err := tree.Decode(body)
+	t, err := tree.Decode(image[:n])
 	if err != nil {
 		return err
 	}
-	s.tree, s.applied = t, pos
+	s.tree, s.applied = t, binary.BigEndian.Uint64(image[n:])
 	return nil
 }
 

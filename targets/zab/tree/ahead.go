@@ -95,7 +95,7 @@ func (a *Ahead) look(path string) (record, bool) {
 	}
 	return record{
 		path: path, owner: n.owner, mtime: n.mtime, version: n.version, aversion: n.aversion, cversion: n.cversion,
-		children: int32(n.children.size), acl: n.acl,
+		children: int32(n.children.Len()), acl: n.acl,
 	}, true
 }
 
@@ -154,7 +154,7 @@ func (a *Ahead) door(zxid, id int64, open bool) {
 func (a *Ahead) belongings(id int64) []string {
 	var paths []string
 	if s := a.tree.sessions[id]; s != nil {
-		paths = s.nodes.list()
+		paths = s.nodes.List()
 	}
 	paths = append(paths, a.born[id]...)
 	paths = slices.DeleteFunc(paths, func(path string) bool {

@@ -114,7 +114,7 @@ func (t *Tree) create(head, x *Txn) jute.Stat {
 		panic(fmt.Sprintf("tree: %#x creates %s, which cannot be", head.Zxid, x.Path))
 	}
 	parent.cversion, parent.pzxid = x.ParentCversion, head.Zxid
-	parent.children.insert(nameOf(x.Path))
+	parent.children.Insert(nameOf(x.Path))
 	t.seal(parent)
 	n := &node{
 		czxid: head.Zxid, mzxid: head.Zxid, pzxid: head.Zxid, ctime: head.Time, mtime: head.Time,
@@ -129,22 +129,22 @@ func (t *Tree) create(head, x *Txn) jute.Stat {
 func (t *Tree) remove(path string, zxid int64) {
 	above, _ := parentOf(path)
 	parent, n := t.nodes[above], t.nodes[path]
-	if parent == nil || n == nil || n.children.size > 0 || special(path) {
+	if parent == nil || n == nil || n.children.Len() > 0 || special(path) {
 		panic(fmt.Sprintf("tree: %#x deletes %s, which cannot be", zxid, path))
 	}
 	parent.pzxid = zxid
-	parent.children.remove(nameOf(path))
+	parent.children.Remove(nameOf(path))
 	t.seal(parent)
 	delete(t.nodes, path)
 	t.size -= int64(len(path) + len(n.data))
 	t.sum -= n.hash
 	switch {
 	case n.owner == ownerContainer:
-		t.containers.remove(path)
+		t.containers.Remove(path)
 	case isTTL(n.owner):
-		t.ttls.remove(path)
+		t.ttls.Remove(path)
 	case n.owner != ownerNone:
-		t.sessions[n.owner].nodes.remove(path)
+		t.sessions[n.owner].nodes.Remove(path)
 		t.ephemerals--
 	}
 	t.change(jute.EventDeleted, path, n)
@@ -163,10 +163,10 @@ func (t *Tree) closeSession(x *Txn) {
 	if s == nil {
 		return
 	}
-	if s.nodes.size > 0 {
-		panic(fmt.Sprintf("tree: %#x closes session %#x and leaves %s", x.Zxid, x.Session, s.nodes.leaves[0][0]))
+	if s.nodes.Len() > 0 {
+		panic(fmt.Sprintf("tree: %#x closes session %#x and leaves %s", x.Zxid, x.Session, s.nodes.List()[0]))
 	}
 	delete(t.sessions, x.Session)
-	t.ids.remove(x.Session)
+	t.ids.Remove(x.Session)
 	t.sum -= sessionDigest(x.Session, s.timeout)
 }

@@ -3,6 +3,7 @@ package tree
 import (
 	"assize/machine"
 	"assize/machine/jute"
+	"assize/machine/order"
 )
 
 // The owner of a node says of what kind it is: a session's number, or one of these. A session's highest byte is a server's, at most 254.
@@ -32,15 +33,15 @@ type node struct {
 	owner               int64
 	data                []byte
 	acl                 []jute.ACL
-	children            order[string] // their names
-	body                uint64        // hash of path, data and list
-	hash                uint64        // of all
+	children            order.Keys[string] // their names
+	body                uint64             // hash of path, data and list
+	hash                uint64             // of all
 }
 
 func (n *node) stat() jute.Stat {
 	s := jute.Stat{
 		Czxid: n.czxid, Mzxid: n.mzxid, Ctime: n.ctime, Mtime: n.mtime, Version: n.version, Aversion: n.aversion,
-		DataLength: int32(len(n.data)), NumChildren: int32(n.children.size), Pzxid: n.pzxid,
+		DataLength: int32(len(n.data)), NumChildren: int32(n.children.Len()), Pzxid: n.pzxid,
 	}
 	s.Cversion = n.cversion*2 - s.NumChildren // for each creation there has been a deletion, but for those still there
 	if IsSession(n.owner) {

@@ -32,7 +32,7 @@ func (t *Tree) readNode(q *jute.Request, who []jute.ID, r *jute.Response) jute.C
 	if n == nil {
 		return jute.NoNode
 	}
-	perms := jute.PermRead
+	perms := jute.PermRead // for Exists, too, as since ZooKeeper 3.8.4 (ZOOKEEPER-2590)
 	if q.Op == jute.GetACL {
 		perms |= jute.PermAdmin
 	}
@@ -43,7 +43,7 @@ func (t *Tree) readNode(q *jute.Request, who []jute.ID, r *jute.Response) jute.C
 	case jute.GetData:
 		r.Data = n.data
 	case jute.GetChildren, jute.GetChildren2:
-		r.Children = n.children.list()
+		r.Children = n.children.List()
 	case jute.GetACL:
 		if r.ACL = n.acl; !Allowed(n.acl, jute.PermAdmin, who) {
 			r.ACL = masked(n.acl)
@@ -83,13 +83,11 @@ func (t *Tree) below(path string, n *node) int {
 	if path == rootPath || path == "" {
 		return len(t.nodes) - 1
 	}
-	count := n.children.size
-	for _, leaf := range n.children.leaves {
-		for _, name := range leaf {
-			child := path + "/" + name
-			if c := t.nodes[child]; c.children.size > 0 {
-				count += t.below(child, c)
-			}
+	count := n.children.Len()
+	for name := range n.children.All() {
+		child := path + "/" + name
+		if c := t.nodes[child]; c.children.Len() > 0 {
+			count += t.below(child, c)
 		}
 	}
 	return count
@@ -101,7 +99,7 @@ func (t *Tree) owned(session int64, prefix string) []string {
 	if s == nil {
 		return nil
 	}
-	all := s.nodes.list()
+	all := s.nodes.List()
 	if p := strings.TrimSpace(prefix); p == "" || p == rootPath {
 		return all
 	}

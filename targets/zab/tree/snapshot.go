@@ -12,20 +12,21 @@ import (
 // snapshotFormat is the first byte of a snapshot.
 const snapshotFormat = 1
 
+// spare is room for what somebody else may put behind a snapshot.
+const spare = 64
+
 // nodeSize is what a node takes at most, besides path, data and list, below some 2^34 transactions.
 const nodeSize = 64
 
-// Encode a snapshot. Equal trees give equal bytes.
+// Encode a snapshot. Equal trees give equal bytes. The slice is the caller's.
 func (t *Tree) Encode() []byte {
-	w := writer{machine.Encoder{B: make([]byte, 0, int(t.size)+nodeSize*len(t.nodes)+16*len(t.sessions)+32)}}
+	w := writer{machine.Encoder{B: make([]byte, 0, int(t.size)+nodeSize*len(t.nodes)+16*len(t.sessions)+32+spare)}}
 	w.Byte(snapshotFormat)
 	w.Int(t.zxid)
 	w.Uint(uint64(len(t.sessions)))
-	for _, leaf := range t.ids.leaves {
-		for _, id := range leaf {
-			w.Int(id)
-			w.Int(int64(t.sessions[id].timeout))
-		}
+	for id := range t.ids.All() {
+		w.Int(id)
+		w.Int(int64(t.sessions[id].timeout))
 	}
 	w.Uint(uint64(len(t.nodes)))
 	t.write(&w, rootPath, t.nodes[rootPath])
@@ -43,11 +44,9 @@ func (t *Tree) write(w *writer, path string, n *node) {
 	if path == rootPath {
 		path = ""
 	}
-	for _, leaf := range n.children.leaves {
-		for _, name := range leaf {
-			child := path + "/" + name
-			t.write(w, child, t.nodes[child])
-		}
+	for name := range n.children.All() {
+		child := path + "/" + name
+		t.write(w, child, t.nodes[child])
 	}
 }
 
@@ -132,7 +131,7 @@ func (t *Tree) read(r *reader, last string) string {
 		r.fail(errField)
 	default:
 		if parent != nil && path != rootPath {
-			parent.children.insert(nameOf(path))
+			parent.children.Insert(nameOf(path))
 		}
 		t.add(path, n)
 	}

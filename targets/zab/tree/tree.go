@@ -29,6 +29,7 @@ package tree
 import (
 	"assize/machine"
 	"assize/machine/jute"
+	"assize/machine/order"
 )
 
 // Tree is the state. What it returns never changes, unless a method says otherwise. Of what it was given it keeps strings and lists of permissions.
@@ -36,9 +37,9 @@ type Tree struct {
 	zxid       int64
 	nodes      map[string]*node // by path
 	sessions   map[int64]*session
-	ids        order[int64] // of the sessions
-	containers order[string]
-	ttls       order[string]
+	ids        order.Keys[int64] // of the sessions
+	containers order.Keys[string]
+	ttls       order.Keys[string]
 	ephemerals int
 	size       int64
 	sum        uint64   // of the digests of nodes and sessions
@@ -48,7 +49,7 @@ type Tree struct {
 // session and the nodes that go with it.
 type session struct {
 	timeout int32
-	nodes   order[string] // paths
+	nodes   order.Keys[string] // paths
 }
 
 // Session is one that is open.
@@ -66,7 +67,7 @@ func New() *Tree {
 			n.acl, n.aversion = readable, -1
 		}
 		if parent, _ := parentOf(path); path != rootPath {
-			t.nodes[parent].children.insert(nameOf(path))
+			t.nodes[parent].children.Insert(nameOf(path))
 		}
 		t.add(path, n)
 	}
@@ -81,11 +82,11 @@ func (t *Tree) add(path string, n *node) {
 	t.seal(n)
 	switch {
 	case n.owner == ownerContainer:
-		t.containers.insert(path)
+		t.containers.Insert(path)
 	case isTTL(n.owner):
-		t.ttls.insert(path)
+		t.ttls.Insert(path)
 	case n.owner != ownerNone:
-		t.sessions[n.owner].nodes.insert(path)
+		t.sessions[n.owner].nodes.Insert(path)
 		t.ephemerals++
 	}
 }
@@ -122,11 +123,9 @@ func (t *Tree) Size() int64 { return t.size }
 
 // Sessions that are open, by ascending number.
 func (t *Tree) Sessions() []Session {
-	all := make([]Session, 0, t.ids.size)
-	for _, leaf := range t.ids.leaves {
-		for _, id := range leaf {
-			all = append(all, Session{id, t.sessions[id].timeout})
-		}
+	all := make([]Session, 0, t.ids.Len())
+	for id := range t.ids.All() {
+		all = append(all, Session{id, t.sessions[id].timeout})
 	}
 	return all
 }
@@ -148,7 +147,7 @@ func (t *Tree) openSession(id int64, timeout int32) {
 	if s == nil {
 		s = &session{}
 		t.sessions[id] = s
-		t.ids.insert(id)
+		t.ids.Insert(id)
 	} else {
 		t.sum -= sessionDigest(id, s.timeout)
 	}
@@ -160,13 +159,11 @@ func (t *Tree) openSession(id int64, timeout int32) {
 // nodes without children that have not been written for so long. They are the leader's own, to be prepared for session 0; preparation looks again.
 func (t *Tree) Idle(now int64) []jute.Request {
 	var due []jute.Request
-	for _, set := range [...]*order[string]{&t.containers, &t.ttls} {
-		for _, leaf := range set.leaves {
-			for _, path := range leaf {
-				n := t.nodes[path]
-				if n.children.size == 0 && idle(n.owner, n.cversion, n.mtime, now) {
-					due = append(due, jute.Request{Op: jute.DeleteContainer, Path: path})
-				}
+	for _, set := range [...]*order.Keys[string]{&t.containers, &t.ttls} {
+		for path := range set.All() {
+			n := t.nodes[path]
+			if n.children.Len() == 0 && idle(n.owner, n.cversion, n.mtime, now) {
+				due = append(due, jute.Request{Op: jute.DeleteContainer, Path: path})
 			}
 		}
 	}

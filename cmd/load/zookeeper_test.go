@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"assize/cluster"
+	"assize/daemon"
+	"assize/machine/jute"
+	"assize/targets"
+)
+
+// alone runs one server of ours, which leads nobody.
+func alone(t *testing.T) (address string) {
+	t.Helper()
+	a, err := freeAddresses(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, _ := targets.Find("zab")
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- daemon.Run(ctx, daemon.Config{
+			Node:   cluster.Node{ID: 1, Dir: t.TempDir(), Peer: a[0], Client: a[1], Settings: cluster.Settings{Target: "zab"}},
+			Voters: []int{1}, New: target.New, Options: target.Defaults, Front: target.Front,
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	for poll := time.NewTicker(20 * time.Millisecond); ; <-poll.C {
+		s, err := dialZooKeeper(t.Context(), a[1], 0)
+		if err == nil {
+			s.close()
+			return a[1]
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestLoadOnZooKeeper(t *testing.T) {
+	address := alone(t)
+	for range 2 { // the second time the nodes are there
+		for _, operation := range zookeeper.operations {
+			l := load{zookeeper, []string{address}, operation, 2, time.Millisecond, toAll}
+			if _, err := l.run(t.Context()); err != nil {
+				t.Errorf("%s: %v", operation, err)
+			}
+		}
+	}
+	s, err := dialZooKeeper(t.Context(), address, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	written, err := s.ask(jute.Request{Op: jute.GetData, Path: path(key(1, 1))})
+	if err != nil || len(written.Data) != valueSize || written.Stat.Version != 2 {
+		t.Errorf("the second key of the second connection: %+v, %v, want %d bytes, written once in each run", written, err, valueSize)
+	}
+	if r, err := s.ask(jute.Request{Op: jute.GetChildren, Path: "/created"}); err != nil || len(r.Children) < 2*2*2 {
+		t.Errorf("%d nodes were created, %v; want two by each connection of each run", len(r.Children), err)
+	}
+	if err := s.do(t.Context(), set, 0, nil); err != nil {
+		t.Error(err)
+	}
+	if r, err := s.ask(jute.Request{Op: jute.Delete, Path: path(0), Version: -1}); err != nil || r.Err != jute.OK {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := s.do(t.Context(), set, 0, nil); err == nil || !strings.Contains(err.Error(), "NoNode") {
+		t.Errorf("an operation that fails: %v", err)
+	}
+	if _, err := (load{zookeeper, []string{address}, set, 1, time.Millisecond, toLeader}).run(t.Context()); err == nil || !strings.Contains(err.Error(), "leads") {
+		t.Errorf("a server alone: %v", err)
+	}
+}
