@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"assize/checkers"
 	"assize/harness"
 	"assize/history"
+	"assize/targets"
+	"assize/workloads"
 )
 
 // call runs one command line.
@@ -67,6 +70,8 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"run --seeds 1:2 --cluster docker", `--seeds runs in the simulator only; --cluster must be auto or sim, not "docker"`},
 		{"run --target zap", `--target: unknown value "zap"; allowed are raft, zab`},
 		{"run --workload x", `--workload: unknown value "x"; allowed are register, set`},
+		{"run --workload watch", `--workload: unknown value "watch"; allowed are register, set`},
+		{"run --target zab --workload x", `--workload: unknown value "x"; allowed are register, set, session, watch`},
 		{"run --strategy x", `--strategy: unknown value "x"; allowed are pinned, round-robin, random`},
 		{"run --read x", `--read: unknown value "x"; allowed are readindex, `},
 		{"run --flaw x", `--flaw: unknown value "x"; allowed are `},
@@ -190,4 +195,27 @@ func TestQuietIsQuiet(t *testing.T) {
 	p := newProgress(nil, true, harness.Plan{})
 	p.update(harness.Progress{})
 	p.end()
+}
+
+// TestTargetsAndWorkloadsNameWhatThereIs: each workload is some target's, and each judgement has a checker.
+func TestTargetsAndWorkloadsNameWhatThereIs(t *testing.T) {
+	done := map[string]bool{}
+	for _, target := range targets.Table {
+		for _, name := range target.Workloads {
+			if _, known := workloads.Find(name); !known {
+				t.Errorf("%s: there is no workload %q", target.Name, name)
+			}
+			done[name] = true
+		}
+	}
+	for _, w := range workloads.Table {
+		if !done[w.Name] {
+			t.Errorf("%s: no target can do it", w.Name)
+		}
+		for _, name := range w.Checkers {
+			if _, known := checkers.Find(name); !known {
+				t.Errorf("%s: there is no checker %q", w.Name, name)
+			}
+		}
+	}
 }

@@ -236,3 +236,21 @@ func TestZ4InContainers(t *testing.T) {
 	p.Read = "quorum-sync"
 	fresh(t, byPlan(t, p, "--expect", "Z4=holds"))
 }
+
+// TestSessionsOnProcesses: go-zookeeper's clients, whose sessions go through the deaths of servers.
+func TestSessionsOnProcesses(t *testing.T) {
+	for workload, names := range map[string][]string{"session": {"expiry", "ephemeral", "sequence", "image"}, "watch": {"watch", "image"}} {
+		t.Run(workload, func(t *testing.T) {
+			t.Parallel()
+			p := harness.Plan{Target: "zab", Cluster: "local", Nodes: 3, Workload: workload, Time: 8 * time.Second, Seed: 3, Nemesis: []string{"kill"}}
+			fill(&p)
+			harness.Schedule(&p)
+			v := byPlan(t, p)
+			for _, name := range append(names, "agreement") {
+				if got := judgement(v, name); got != checkers.Valid {
+					t.Errorf("%s is %s: %s", name, got, report.Text(v, ""))
+				}
+			}
+		})
+	}
+}
