@@ -57,7 +57,7 @@ func checkAgreement(h []history.Op, _ Limits) (Result, error) {
 		switch {
 		case s.Note != "":
 		case s.Applied < most:
-			behind = append(behind, fmt.Sprintf("%s at %d", s.Node, s.Applied))
+			behind = append(behind, s.Node+" at "+place(s.Applied))
 		default:
 			hash = s.Hash
 		}
@@ -67,9 +67,9 @@ func checkAgreement(h []history.Op, _ Limits) (Result, error) {
 		r.Verdict, r.Note = Unknown, "nothing is known of "+strings.Join(silent, ", ")
 	case len(behind) > 0:
 		r.Verdict = Unknown
-		r.Note = fmt.Sprintf("not all had come to index %d when they were asked: %s", most, strings.Join(behind, ", "))
+		r.Note = fmt.Sprintf("not all had come to index %s when they were asked: %s", place(most), strings.Join(behind, ", "))
 	default:
-		r.Note = fmt.Sprintf("%s at index %d with state %016x", plural(len(states), "node"), most, hash)
+		r.Note = fmt.Sprintf("%s at index %s with state %016x", plural(len(states), "node"), place(most), hash)
 	}
 	return r, nil
 }
@@ -82,7 +82,7 @@ func differ(states []lastState) (*Evidence, string) {
 				continue
 			}
 			role := func(s lastState) string { return fmt.Sprintf("%s has %016x", s.Node, s.Hash) }
-			note := fmt.Sprintf("%s and %s have both applied index %d and have two states", a.Node, b.Node, a.Applied)
+			note := fmt.Sprintf("%s and %s have both applied index %s and have two states", a.Node, b.Node, place(a.Applied))
 			return &Evidence{
 				Items: []Item{{Invoke: a.at, Complete: -1, Role: role(a)}, {Invoke: b.at, Complete: -1, Role: role(b)}},
 				Edges: []Edge{{0, 1, "one index"}},
@@ -91,4 +91,12 @@ func differ(states []lastState) (*Evidence, string) {
 		}
 	}
 	return nil, ""
+}
+
+// place in the order of writes, as those who speak of it write it: zxids have an epoch in their upper half.
+func place(index uint64) string {
+	if index>>32 != 0 {
+		return fmt.Sprintf("%#x", index)
+	}
+	return fmt.Sprint(index)
 }

@@ -258,3 +258,13 @@ func TestFileNames(t *testing.T) {
 		}
 	}
 }
+
+// TestZxidsAreToldAsSuch: the upper half is the epoch.
+func TestZxidsAreToldAsSuch(t *testing.T) {
+	h := timed(wholeRun())
+	h[16].State.Applied, h[17].State.Applied, h[17].State.Hash = 0x200000005, 0x200000005, 8
+	got := check(t, agreement, h)
+	if want := "n1 and n2 have both applied index 0x200000005 and have two states"; got.Verdict != Invalid || got.Note != want {
+		t.Errorf("got %s, %q, want invalid, %q", got.Verdict, got.Note, want)
+	}
+}

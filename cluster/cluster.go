@@ -89,6 +89,7 @@ type Status struct {
 	Commit   uint64
 	Applied  uint64
 	Hash     uint64 // of the applied state
+	Position uint64 // of the applied state: Applied, or what names the state where that is but a count, as a zxid does
 	Members  []string
 	Wall     time.Time     // the node's clocks, as it reads them
 	Mono     time.Duration // since the node's process began

@@ -313,6 +313,7 @@ func (o *Outcome) encode(e *machine.Encoder) {
 	e.Uint(s.Snapshot)
 	e.Int(s.Revision)
 	e.Uint(s.Hash)
+	e.Uint(s.Position)
 	c := &s.Counters
 	for _, n := range [...]uint64{c.Elections, c.SnapshotsTaken, c.SnapshotsLoaded, c.Truncations, c.LeaseReads, c.IndexReads} {
 		e.Uint(n)
@@ -335,7 +336,7 @@ func decodeOutcome(body []byte) (o Outcome, err error) {
 	s.ID, s.Role, s.Term, s.Leader = int(d.Int()), string(d.Bytes()), d.Uint(), int(d.Int())
 	s.Voters = decodeInts(d)
 	s.Commit, s.Applied, s.Last, s.Snapshot = d.Uint(), d.Uint(), d.Uint(), d.Uint()
-	s.Revision, s.Hash = d.Int(), d.Uint()
+	s.Revision, s.Hash, s.Position = d.Int(), d.Uint(), d.Uint()
 	c := &s.Counters
 	for _, n := range [...]*uint64{&c.Elections, &c.SnapshotsTaken, &c.SnapshotsLoaded, &c.Truncations, &c.LeaseReads, &c.IndexReads} {
 		*n = d.Uint()

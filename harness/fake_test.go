@@ -88,7 +88,7 @@ func (f *fake) Status(_ context.Context, node string) (cluster.Status, error) {
 	if f.down[node] {
 		return cluster.Status{}, fmt.Errorf("%s is down", node)
 	}
-	s := cluster.Status{Role: "follower", Leader: "n1", Term: 1, Commit: f.position, Applied: f.position, Hash: 42}
+	s := cluster.Status{Role: "follower", Leader: "n1", Term: 1, Commit: f.position, Applied: f.position, Hash: 42, Position: 1<<32 + f.position}
 	if node == "n1" {
 		s.Role = "leader"
 	}

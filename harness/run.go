@@ -337,7 +337,7 @@ func (r *run) states() {
 		if s, err := r.Cluster.Status(r.last, node); err != nil {
 			state.Note = err.Error()
 		} else {
-			state.Applied, state.Hash = s.Applied, s.Hash
+			state.Applied, state.Hash = s.Position, s.Hash
 		}
 		r.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info, Node: node, State: state})
 	}

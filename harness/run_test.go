@@ -84,6 +84,9 @@ func TestLastWordsAreAskedOfEveryNode(t *testing.T) {
 			}
 			if op.State != nil {
 				states[op.State.Node]++
+				if op.State.Applied>>32 != 1 {
+					t.Errorf("%s is at %#x, want the position that names its state, not the count of what it has applied", op.State.Node, op.State.Applied)
+				}
 			}
 		}
 		for _, node := range []string{"n1", "n2", "n3"} {

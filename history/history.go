@@ -141,7 +141,7 @@ type Fault struct {
 // State is what a node said of itself when everything had been mended.
 type State struct {
 	Node    string
-	Applied uint64 // log index up to which it has applied
+	Applied uint64 // log index, or zxid, up to which it has applied
 	Hash    uint64 // of the applied state
 	Note    string // why nothing is known of it; empty otherwise
 }

@@ -126,6 +126,7 @@ type Status struct {
 	Snapshot uint64 // index of the last entry in the snapshot
 	Revision int64  // of the store
 	Hash     uint64 // of the applied state
+	Position uint64 // of the applied state in the order of writes, where Applied is but a count and would not tell that one is missing, as a zxid does; 0: Applied
 	Counters Counters
 }
 

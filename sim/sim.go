@@ -9,6 +9,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -251,7 +252,7 @@ func (s *Sim) Status(_ context.Context, name string) (cluster.Status, error) {
 	st := &n.status
 	wall, mono := n.clock.read(s.now)
 	answer := cluster.Status{
-		Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: st.Applied, Hash: st.Hash, Members: n.names,
+		Role: st.Role, Term: st.Term, Commit: st.Commit, Applied: st.Applied, Hash: st.Hash, Position: cmp.Or(st.Position, st.Applied), Members: n.names,
 		Wall: epoch.Add(time.Duration(wall)), Mono: time.Duration(mono), Process: uint64(n.life),
 		Counters: counters(st.Counters),
 	}

@@ -227,11 +227,11 @@ func TestZ4InContainers(t *testing.T) {
 	needsDocker(t)
 	p := behindACut(t, dockerKind)
 	convicted := false
-	for p.Seed = 1; p.Seed <= 6 && !convicted; p.Seed++ {
+	for p.Seed = 1; p.Seed <= 10 && !convicted; p.Seed++ {
 		convicted = stale(t, byPlan(t, p, "--expect", "Z4=violated"))
 	}
 	if !convicted {
-		t.Error("six runs, and no sync is stale")
+		t.Error("ten runs, and no sync is stale")
 	}
 	p.Read = "quorum-sync"
 	fresh(t, byPlan(t, p, "--expect", "Z4=holds"))

@@ -2,6 +2,7 @@
 package vitals
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -40,7 +41,7 @@ func Of(h Host) Vitals {
 func (v *Vitals) Cluster() cluster.Status {
 	m := &v.Machine
 	c := cluster.Status{
-		Role: m.Role, Term: m.Term, Commit: m.Commit, Applied: m.Applied, Hash: m.Hash, Wall: v.Wall, Mono: v.Mono,
+		Role: m.Role, Term: m.Term, Commit: m.Commit, Applied: m.Applied, Hash: m.Hash, Position: cmp.Or(m.Position, m.Applied), Wall: v.Wall, Mono: v.Mono,
 		Process: v.Process, Counters: v.Host,
 	}
 	if m.Leader != 0 {

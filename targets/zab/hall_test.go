@@ -123,7 +123,7 @@ func (h *hall) step(n *host, e machine.Event) {
 		}
 		h.hashes[a.Index] = a.Hash
 	}
-	if st := n.Status(); st.Applied != st.Commit || st.Hash != n.tree.Hash() {
+	if st := n.Status(); st.Applied != st.Commit || st.Hash != n.tree.Hash() || st.Position != uint64(n.tree.Zxid()) {
 		h.violate("n%d: status %+v", n.id, st)
 	}
 	for _, r := range append([]machine.Reply(nil), fx.Reply...) {

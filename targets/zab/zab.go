@@ -194,7 +194,7 @@ func (s *Server) install(image []byte) error {
 // Status of the server. Indexes are positions: of transactions, without the gaps that zxids have. Revision is the zxid of the last one applied.
 func (s *Server) Status() machine.Status {
 	st := s.peer.status()
-	st.Applied, st.Revision, st.Hash = s.applied, s.tree.Zxid(), s.tree.Hash()
+	st.Applied, st.Revision, st.Hash, st.Position = s.applied, s.tree.Zxid(), s.tree.Hash(), uint64(s.tree.Zxid())
 	return st
 }
 
