@@ -26,8 +26,8 @@ func simulate(t *testing.T, want int, args ...string) (dir string, recorded []by
 }
 
 func TestSameSeedGivesTheSameBytes(t *testing.T) {
-	for _, workload := range []string{"register", "set"} {
-		args := []string{"--workload", workload, "--nemesis", "all", "--time", "10s"}
+	for workload, target := range map[string]string{"register": "raft", "set": "raft", "session": "zab", "watch": "zab"} {
+		args := []string{"--target", target, "--workload", workload, "--nemesis", "all", "--time", "10s"}
 		_, one := simulate(t, exitValid, append(args, "--seed", "11")...)
 		dir, again := simulate(t, exitValid, append(args, "--seed", "11")...)
 		_, other := simulate(t, exitValid, append(args, "--seed", "12")...)
