@@ -150,8 +150,10 @@ func TestEveryPlantedFlawOfZABIsCaught(t *testing.T) {
 	}
 }
 
-func TestZ1OnProcesses(t *testing.T) {
-	p := harness.Plan{Target: "zab", Cluster: "local", Nodes: 5, Time: 10 * time.Second, Rate: 400, Clients: 20, Nemesis: []string{"pause", "partition"}}
+// staleInOrder wants a read without a sync to be stale, and all to be in order.
+func staleInOrder(t *testing.T, on string) {
+	t.Helper()
+	p := harness.Plan{Target: "zab", Cluster: on, Nodes: 5, Time: 10 * time.Second, Rate: 400, Clients: 20, Nemesis: []string{"pause", "partition"}}
 	fill(&p)
 	harness.Schedule(&p)
 	for seed := uint64(1); seed <= 5; seed++ {
@@ -166,6 +168,15 @@ func TestZ1OnProcesses(t *testing.T) {
 		}
 	}
 	t.Error("no stale read in 5 runs")
+}
+
+func TestZ1OnProcesses(t *testing.T) {
+	staleInOrder(t, "local")
+}
+
+func TestZ1InContainers(t *testing.T) {
+	needsDocker(t)
+	staleInOrder(t, dockerKind)
 }
 
 // behindACut pauses leaders that have been cut off, when that has been seen, until another is elected and its clients are back. They lead on for about
