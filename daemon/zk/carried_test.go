@@ -204,3 +204,28 @@ func TestWhatNeedsASession(t *testing.T) {
 		t.Errorf("told what nobody watches: %v", err)
 	}
 }
+
+// TestEndThatIsToldTooLate: go-zookeeper knows that the session has ended, and nobody else, when the next line comes. What it would ask for then is another
+// session, which nobody has asked for.
+func TestEndThatIsToldTooLate(t *testing.T) {
+	h := newToy()
+	address := serve(t, h)
+	v := travel(t)
+	if _, err := v.to(address); err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() { h.reject = true })
+	v.c.Close()
+	late, err := Dial(t.Context(), address, cluster.Options{Timeout: v.timeout, Session: v.session})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := late.(*client)
+	k.carried.lines <- k.session.line
+	<-k.session.line.greeting
+	h.set(func() { h.reject = false })
+	v.c = late
+	if a, err := v.to(address); err != nil || !slices.Equal(a.Txn[0].Out, []int{0}) || a.Session != 0 {
+		t.Errorf("a session that had ended: %+v, %v", a, err)
+	}
+}

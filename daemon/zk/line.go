@@ -149,7 +149,8 @@ func (l *line) understand(payload []byte) ([]byte, error) {
 		}
 		l.known = true
 		r, err := jute.DecodeConnectResponse(payload)
-		if err == nil && l.greeting != nil {
+		if err == nil && l.carried != nil {
+			l.carried.greeted(&r)
 			l.greeting <- r
 		}
 		return r.Encode(), err
