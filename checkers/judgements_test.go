@@ -1,6 +1,7 @@
 package checkers
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -266,5 +267,24 @@ func TestZxidsAreToldAsSuch(t *testing.T) {
 	got := check(t, agreement, h)
 	if want := "n1 and n2 have both applied index 0x200000005 and have two states"; got.Verdict != Invalid || got.Note != want {
 		t.Errorf("got %s, %q, want invalid, %q", got.Verdict, got.Note, want)
+	}
+}
+
+// TestVersionsThatAreZxidsAreToldAsSuch in the sentences of checkers that speak of versions, as in the notes of the operations beside them.
+func TestVersionsThatAreZxidsAreToldAsSuch(t *testing.T) {
+	h := build([]tcall{
+		{process: 1, f: "write", key: "k1", in: []int{1}, call: 10, ret: 20, kind: history.OK, node: "n1", version: 0x10000007b},
+		{process: 2, f: "write", key: "k1", in: []int{2}, call: 30, ret: 40, kind: history.OK, node: "n2", version: 0x200000001},
+		{process: 2, f: "read", key: "k1", out: []int{1}, call: 50, ret: 60, kind: history.OK, node: "n1", version: 0x10000007b},
+	})
+	for _, c := range []Checker{versions, sequential, osc, sessions} {
+		got := check(t, c, h)
+		told := got.Note
+		for _, e := range got.Evidence {
+			told += fmt.Sprintln(e)
+		}
+		if got.Verdict != Invalid || !strings.Contains(told, "0x200000001") || strings.Contains(told, "8589934593") {
+			t.Errorf("%s: got %s, %s", c.Name, got.Verdict, told)
+		}
 	}
 }
