@@ -288,3 +288,18 @@ func TestVersionsThatAreZxidsAreToldAsSuch(t *testing.T) {
 		}
 	}
 }
+
+// TestReadOfNothingReadsWell: what was there before the first write is the oldest of all.
+func TestReadOfNothingReadsWell(t *testing.T) {
+	h := build([]tcall{
+		{process: 5, f: "write", key: "k6", in: []int{1}, call: 10, ret: 20, kind: history.OK, node: "n1"},
+		{process: 8, f: "read", key: "k6", call: 44, ret: 50, kind: history.OK, node: "n4"},
+		{process: 5, f: "read", key: "k6", out: []int{1}, call: 60, ret: 70, kind: history.OK, node: "n1"},
+	})
+	got := check(t, linearizable, h)
+	want := Evidence{Key: "k6", Items: []Item{{0, 1, "wrote"}, {2, 3, "returned nothing"}}, Edges: []Edge{{0, 1, "real time"}},
+		Why: []string{"n4 returned nothing, asked 0.024 s after 1 had been acknowledged by n1", "nothing deletes k6, so it cannot be empty again"}}
+	if len(got.Evidence) != 1 || !equalEvidence(got.Evidence[0], want) {
+		t.Errorf("got  %+v\nwant %+v", got.Evidence, want)
+	}
+}
