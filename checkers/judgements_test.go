@@ -77,7 +77,7 @@ func TestJudgements(t *testing.T) {
 		note    string
 	}{
 		{"good", cut(0, 0), invariants, Valid, "nothing"},
-		{"good", cut(0, 0), faults, Valid, "all 1 fault took hold"},
+		{"good", cut(0, 0), faults, Valid, "the one fault took hold"},
 		{"good", cut(0, 0), agreement, Valid, "2 nodes at index 9"},
 		{"good", cut(0, 0), alive, Valid, "every kind"},
 		{"good", cut(0, 0), availability, Valid, "gap"},
