@@ -130,39 +130,30 @@ func (j *ephemeralJudgement) span(l *life) {
 
 // left: nodes that were still there when all sessions that nobody used must have ended. open says why it is not known whether one should have.
 func (j *ephemeralJudgement) left() (open string) {
-	rest, final := -1, entered(j.h, history.PhaseFinal)
-	for i, op := range j.h {
-		if op.Phase == history.PhaseRest {
-			rest = i
-		}
-	}
-	if rest < 0 || final < 0 {
+	r := j.rest()
+	if r.from < 0 {
 		return "the history ends before sessions were left alone until they end"
 	}
-	spent := j.between(rest, final)
 	for _, s := range j.sights {
 		read := j.calls[s.call]
-		if !s.found || s.fly == nil || read.Invoke < final {
+		if !s.found || s.fly == nil || read.Invoke < r.to {
 			continue
 		}
 		l := s.fly.owner
-		last := j.calls[l.calls[len(l.calls)-1]]
-		for _, i := range l.calls {
-			if k := j.calls[i]; k.Invoke < rest {
-				last = k
-			}
+		last, found := j.lastUse(l, r)
+		if !found {
+			continue
 		}
 		what := fmt.Sprintf("%s -> %d is still there, %s after its session %s was last used", s.fly.key, s.value, seconds(j.between(last.Invoke, read.Complete)), name(l.id))
-		if j.h[final].Note != "" || l.timeout == 0 || spent < 3*l.timeout {
-			open = what + ", and nobody knows whether it should: " + j.h[final].Note
+		if !j.outlasts(r, l) {
+			open = what + ", and nobody knows whether it should: " + j.h[r.to].Note
 			continue
 		}
 		j.Evidence = append(j.Evidence, Evidence{
 			Key:   s.fly.key,
 			Items: []Item{item(j.calls[s.fly.create], "created it"), item(last, "last used the session"), item(read, "still saw it")},
 			Edges: []Edge{{1, 2, "real time"}},
-			Why: []string{what, fmt.Sprintf("its time-out is %s, everything was mended, and one leader led while all sessions were left alone for %s",
-				seconds(l.timeout), seconds(spent))},
+			Why:   []string{what, j.whyOver(l, r)},
 		})
 	}
 	return open

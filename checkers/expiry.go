@@ -10,11 +10,12 @@ import (
 var expiry = Checker{
 	Name:     "expiry",
 	Question: "did no session end before its time, and was each that had ended told so?",
-	Doc: "a session is never another one than was asked for, never the session of two, and never goes on once it was closed. It may end when the " +
-		"servers have not heard of it for its negotiated time-out, and later, not earlier. A client cannot know when they have heard of it. What it can " +
-		"prove: whoever leads has heard of a session that wrote, not before the write was asked for; and of one that only reads by and by, if its " +
-		"connection answered all the while and nothing was broken. An end is proved early where it shows within half the time-out of the write, or " +
-		"nine tenths of a read half a time-out back. Where clocks were falsified nothing is early. O(n log n)",
+	Doc: "a session is never another one than was asked for, never the session of two, and never goes on once it was closed, nor after the rest at the " +
+		"end, in which a mended cluster under one leader had several time-outs to end sessions that nobody used. It may end when the servers have not " +
+		"heard of it for its negotiated time-out, and later, not earlier. A client cannot know when they have heard of it. What it can prove: whoever " +
+		"leads has heard of a session that wrote, not before the write was asked for; and of one that only reads by and by, if its connection answered " +
+		"all the while and nothing was broken. An end is proved early where it shows within half the time-out of the write, or nine tenths of a read " +
+		"half a time-out back. Where clocks were falsified nothing is early. O(n log n)",
 	Check: checkExpiry,
 }
 
@@ -39,9 +40,10 @@ func checkExpiry(h []history.Op, _ Limits) (Result, error) {
 	j := &expiryJudgement{census: c, Result: Result{Verdict: Valid, Unit: "sessions", Judged: len(c.lives), Figures: map[string]float64{}}}
 	j.outages()
 	j.identities()
-	told, ended := 0, 0
+	told, ended, rest := 0, 0, c.rest()
 	for _, l := range c.lives {
 		j.revived(l)
+		j.immortal(l, rest)
 		if early := j.early(l); early != nil {
 			j.accuse(*early)
 		}
@@ -171,6 +173,28 @@ func (j *expiryJudgement) revived(l *life) {
 			Items: []Item{item(closed, "closed the session"), item(call, "went on with it")},
 			Edges: []Edge{{0, 1, "real time"}},
 			Why:   []string{fmt.Sprintf("p%d on %s went on with session %s, which had been closed", j.h[call.Invoke].Process, j.node(call), name(l.id))},
+		})
+		return
+	}
+}
+
+// immortal: nobody goes on with a session that must have ended with a rest.
+func (j *expiryJudgement) immortal(l *life, r rest) {
+	last, found := j.lastUse(l, r)
+	if !found || !j.outlasts(r, l) {
+		return
+	}
+	for _, i := range l.calls {
+		call := j.calls[i]
+		m, done, _ := j.step(i)
+		if call.Invoke < r.to || call.Kind != history.OK || m.F != history.Connect || first(m.Out) == 0 || done.Session != l.id {
+			continue
+		}
+		j.accuse(Evidence{
+			Items: []Item{item(last, "last used the session"), item(call, "went on with it")},
+			Edges: []Edge{{0, 1, "real time"}},
+			Why: []string{fmt.Sprintf("p%d on %s went on with session %s, %s after it was last used", j.h[call.Invoke].Process, j.node(call), name(l.id),
+				seconds(j.between(last.Invoke, call.Invoke))), j.whyOver(l, r)},
 		})
 		return
 	}

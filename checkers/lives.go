@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -240,4 +241,44 @@ func (c *census) wrote(call int) (version uint64, ok bool) {
 		return done.Version, done.Version > 0
 	}
 	return 0, false
+}
+
+// rest is the time at the end in which nobody used any session, so that those that there were have ended.
+type rest struct {
+	from, to int           // its first event, and the one after it; -1: the history has none
+	spent    time.Duration // in it
+}
+
+func (c *census) rest() rest {
+	r := rest{from: -1, to: entered(c.h, history.PhaseFinal)}
+	for i, op := range c.h[:max(r.to, 0)] {
+		if op.Phase == history.PhaseRest {
+			r.from = i
+		}
+	}
+	if r.from < 0 {
+		return rest{from: -1, to: -1}
+	}
+	r.spent = c.between(r.from, r.to)
+	return r
+}
+
+// outlasts tells whether a session that nobody used any more must have ended by the end of a rest: everything had been mended, and one leader led.
+func (c *census) outlasts(r rest, l *life) bool {
+	return r.from >= 0 && c.h[r.to].Note == "" && l.timeout > 0 && r.spent >= 3*l.timeout
+}
+
+// lastUse of a session before a rest; found is false where it was first used after it.
+func (c *census) lastUse(l *life, r rest) (last history.Call, found bool) {
+	for _, i := range l.calls {
+		if k := c.calls[i]; k.Invoke < r.from {
+			last, found = k, true
+		}
+	}
+	return last, found
+}
+
+// whyOver is why a session must have ended with a rest.
+func (c *census) whyOver(l *life, r rest) string {
+	return fmt.Sprintf("its time-out is %s, everything was mended, and one leader led while all sessions were left alone for %s", seconds(l.timeout), seconds(r.spent))
 }

@@ -377,7 +377,7 @@ func TestSessionsOfAGoodRealmAreNeverConvicted(t *testing.T) {
 		{"", false, nil, 0}, {"", true, nil, 0},
 		{"replaced", false, []string{"expiry"}, 90}, {"revived", false, []string{"expiry"}, 50}, {"early", false, []string{"expiry"}, 50},
 		{"outlives", false, []string{"ephemeral"}, 50}, {"vanishes", false, []string{"ephemeral"}, 50}, {"shared", false, []string{"ephemeral", "expiry"}, 90},
-		{"immortal", false, []string{"ephemeral"}, 50}, {"number", false, []string{"sequence"}, 90}, {"back", false, []string{"image"}, 40},
+		{"immortal", false, []string{"ephemeral"}, 50}, {"immortal", false, []string{"expiry"}, 90}, {"number", false, []string{"sequence"}, 90}, {"back", false, []string{"image"}, 40},
 		{"lost", true, []string{"watch"}, 90}, {"late", true, []string{"watch"}, 90}, {"twice", true, []string{"watch"}, 90}, {"kind", true, []string{"watch"}, 80},
 		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
 	} {

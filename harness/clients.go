@@ -302,5 +302,10 @@ func (w *worker) abandon(why string) (stuck []cluster.Client) {
 	w.open = nil
 	w.record(op)
 	w.generation++
-	return w.succeed()
+	stuck = w.succeed()
+	if w.passport != nil { // what the call is told, should it return, nobody would know of: its session owes it to nobody
+		w.passport.forget()
+		w.passport = w.passport.anew()
+	}
+	return stuck
 }

@@ -36,7 +36,7 @@ func (p *passport) stamp(op history.Op) (over bool) {
 	case history.Connect:
 		if m.Out[0] == 0 {
 			p.forget()
-			*p = passport{Session: cluster.Session{Timeout: p.Timeout}, timeout: p.timeout}
+			*p = *p.anew()
 			return true
 		}
 		p.id, p.open, p.timeout = op.Session, true, time.Duration(m.Out[0])*time.Millisecond
@@ -52,6 +52,11 @@ func (w *worker) leave(ms int) {
 	w.run.Recorder.Record(history.Op{Process: history.Harness, Kind: history.Info,
 		Note: fmt.Sprintf("session %016x leaves %s for %v", w.passport.id, w.asked, w.passport.away)})
 	w.part()
+}
+
+// anew is a passport with no session yet.
+func (p *passport) anew() *passport {
+	return &passport{Session: cluster.Session{Timeout: p.Timeout}, timeout: p.timeout}
 }
 
 // forget the session: it is never used again.

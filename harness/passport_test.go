@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,8 @@ type lodge struct {
 	open      map[uint64]int // connections of a session
 	forgotten int
 	calls     int
+	stuck     bool   // one call does not come back before its connection is closed
+	lost      uint64 // its session
 }
 
 // guest is one connection.
@@ -30,17 +33,19 @@ type guest struct {
 	o    cluster.Options
 	on   uint64
 	once sync.Once
+	gone chan struct{}
 }
 
 func (l *lodge) Dial(_ context.Context, node string, o cluster.Options) (cluster.Client, error) {
 	if o.Session == nil || o.Session.Timeout != 2*time.Second {
 		l.t.Errorf("dialed with the session %+v", o.Session)
 	}
-	return &guest{l: l, node: node, o: o}, nil
+	return &guest{l: l, node: node, o: o, gone: make(chan struct{})}, nil
 }
 
 func (g *guest) Close() error {
 	g.once.Do(func() {
+		close(g.gone)
 		g.l.mu.Lock()
 		defer g.l.mu.Unlock()
 		g.l.open[g.on]--
@@ -56,6 +61,12 @@ func (g *guest) Do(_ context.Context, t history.Txn) (cluster.Answer, error) {
 	defer l.mu.Unlock()
 	l.calls++
 	id, _ := g.o.Session.State.(uint64)
+	if l.stuck && l.lost == 0 && l.calls > 50 && t[0].F == history.Read && id != 0 {
+		l.lost = id
+		l.mu.Unlock()
+		<-g.gone
+		l.mu.Lock()
+	}
 	out := append(history.Txn(nil), t...)
 	switch t[0].F {
 	case history.Connect:
@@ -147,5 +158,26 @@ func TestSessionsGoThroughProcessesAndNodes(t *testing.T) {
 	}
 	if l.forgotten != int(l.given) {
 		t.Errorf("%d of %d sessions were forgotten", l.forgotten, l.given)
+	}
+}
+
+// TestSessionOfAnAbandonedClientEnds: nobody knows what it is told meanwhile.
+func TestSessionOfAnAbandonedClientEnds(t *testing.T) {
+	p := plan()
+	p.Workload, p.Strategy = "session", ""
+	p.Fill()
+	l := &lodge{t: t, ended: map[uint64]bool{}, open: map[uint64]int{}, stuck: true}
+	ops, _ := trial(t, p, func(f *fake, s *Setup) { l.fake, s.Cluster = f, l })
+	abandoned := -1
+	for i, op := range ops {
+		switch {
+		case op.Process >= 0 && strings.HasPrefix(op.Note, "abandoned"):
+			abandoned = i
+		case abandoned >= 0 && op.Session == l.lost:
+			t.Errorf("event %d, %v of process %d, is of the session of the client that was abandoned at %d", i, op.Kind, op.Process, abandoned)
+		}
+	}
+	if abandoned < 0 || ops[abandoned].Session != l.lost {
+		t.Errorf("abandoned at %d, session %d was stuck", abandoned, l.lost)
 	}
 }
