@@ -107,7 +107,7 @@ func (j *lineJudgement) twice(r *register, e *Evidence, roles []string) bool {
 	return false
 }
 
-// stale: two clusters of which each is before the other. The one that was seen last is called old.
+// stale: two clusters of which each is before the other. The one that was seen last is called old, or the one of nothing, which comes first.
 func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 	all := r.clusters()
 	for i, a := range all {
@@ -116,7 +116,7 @@ func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 				continue
 			}
 			older, newer := a, b
-			if r.ops[b.last].call > r.ops[a.last].call {
+			if a.value != absent && r.ops[b.last].call > r.ops[a.last].call {
 				older, newer = b, a
 			}
 			late := r.ops[older.last]
@@ -128,15 +128,15 @@ func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 					roles[k] = "returned new"
 				}
 			}
-			if w := r.writer[newer.value]; w >= 0 {
-				roles[w] = "overwrote"
-			}
-			roles[older.last] = "returned old"
-			if late.do == swaps {
-				roles[older.last] = "swapped old"
-			}
 			e.Edges = append(e.Edges, Edge{newer.first, older.last, "real time"})
 			if older.value != absent {
+				roles[older.last] = "returned old"
+				if late.do == swaps {
+					roles[older.last] = "swapped old"
+				}
+				if w := r.writer[newer.value]; w >= 0 {
+					roles[w] = "overwrote"
+				}
 				e.Edges = append(e.Edges, Edge{older.first, newer.last, "real time"})
 			}
 			e.Why = j.whyStale(r, older, newer)
@@ -156,7 +156,7 @@ func (j *lineJudgement) whyStale(r *register, older, newer cluster) []string {
 	first := fmt.Sprintf("%s %s %s, asked %s after %s had %s", j.provenance(j.calls[late.at]), verb, oldName, seconds(j.between(known.ret, late.call)), newName,
 		j.shown(known, newer.value))
 	if older.value == absent {
-		return []string{first, "nothing was there before the first write only, and nothing deletes"}
+		return []string{first, "nothing deletes " + r.key + ", so it cannot be empty again"}
 	}
 	begun, next := r.ops[older.first], r.ops[newer.last]
 	what := newName + " was asked to be written"

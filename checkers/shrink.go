@@ -108,7 +108,7 @@ func (r *register) compareSuspects(a, b suspect) int {
 
 // precedes tells whether real time, or that nothing was there at first, puts cluster a before cluster b.
 func (r *register) precedes(a, b cluster) bool {
-	return a.value == absent || b.value != absent && r.ops[a.first].ret < r.ops[b.last].call
+	return a.value == absent || r.ops[a.first].ret < r.ops[b.last].call
 }
 
 // alone proposes parts of one cluster that cannot be put in order by themselves.
