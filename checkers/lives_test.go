@@ -199,3 +199,33 @@ func TestSequenceAgainstForce(t *testing.T) {
 		t.Errorf("wrong: %v", count)
 	}
 }
+
+// TestWatchOfWhichNobodyKnows: its answer may have come when nobody waited for it any more, and then the client has it set anew wherever it goes on.
+func TestWatchOfWhichNobodyKnows(t *testing.T) {
+	notify := func(a *asks) {
+		*a = append(*a, history.Op{Index: len(*a), Process: 1, Kind: history.Notify, Session: 7, Txn: history.Txn{{F: history.Created, Key: "a"}}})
+	}
+	for _, c := range []struct {
+		kind    history.Kind
+		notices int
+		want    Verdict
+	}{
+		{history.Fail, 1, Valid}, {history.Fail, 2, Invalid}, {history.OK, 1, Valid}, {history.OK, 2, Invalid},
+	} {
+		var a asks
+		m := history.Mop{F: history.Watch, Key: "a"}
+		if c.kind == history.OK {
+			m.Out = []int{0}
+		}
+		a.ask(1, 7, m, history.Op{Kind: c.kind, Position: 4})
+		a.ask(2, 8, history.Mop{F: history.Write, Key: "a", In: []int{1}}, history.Op{Version: 5, Position: 5})
+		for range c.notices {
+			notify(&a)
+		}
+		a.ask(1, 7, history.Mop{F: history.Read, Key: "a", Out: []int{1}}, history.Op{Version: 5, Position: 5})
+		got, err := checkWatch(a, Limits{})
+		if err != nil || got.Verdict != c.want {
+			t.Errorf("%v and told %d times: %s %s, %v; want %s", c.kind, c.notices, got.Verdict, got.Note, err, c.want)
+		}
+	}
+}

@@ -14,7 +14,7 @@ var watch = Checker{
 	Question: "is every change of a watched register told, once, in order, before the session can see it?",
 	Doc: "by versions and positions, which order all changes. A watch that was left in the state of a position is owed the next change after it. A session " +
 		"must have been told by the time that it gets any answer from a state that has the change: so before it reads it, before its own write is " +
-		"answered, and whether it has changed servers meanwhile or not. It is told no more often than it has left watches, of what can have happened, and " +
+		"answered, and whether it has changed servers meanwhile or not. It is told no more often than it has, or may have, left watches, of what can have happened, and " +
 		"on one connection in the order of the changes. What was missed between two connections may be told as one, and where a register is not " +
 		"there before and after, that it was there meanwhile need not be told. Writes of which nobody knows excuse what they can. O(n log n)",
 	Check: checkWatch,
@@ -161,6 +161,7 @@ type watchingSession struct {
 	id          uint64
 	events      []watchEvent
 	left        []leftWatch
+	unsureLeft  map[string]bool // keys: a watch was asked for, and nobody knows whether it was left; nothing was told of the key since
 	connections int
 	told        notice // on this connection, the one of the latest change
 	any         bool
@@ -169,7 +170,7 @@ type watchingSession struct {
 // watchEvent is what happened to a session at an event of the history.
 type watchEvent struct {
 	at   int
-	call int // completed, or a connect that was asked for; -1: the session was told something
+	call int // completed, or a connect, or a watch of which nobody knows, that was asked for; -1: the session was told something
 }
 
 // notice is what a session was told.
@@ -188,7 +189,7 @@ func (j *watchJudgement) sessions() (all []*watchingSession) {
 		}
 		s, known := byID[id]
 		if !known {
-			s = &watchingSession{watchJudgement: j, id: id}
+			s = &watchingSession{watchJudgement: j, id: id, unsureLeft: map[string]bool{}}
 			byID[id] = s
 			all = append(all, s)
 		}
@@ -198,7 +199,7 @@ func (j *watchJudgement) sessions() (all []*watchingSession) {
 		if c.Kind == history.OK {
 			add(j.h[c.Complete].Session, watchEvent{c.Complete, i})
 		}
-		if steps := j.steps(c); len(steps) == 1 && steps[0].F == history.Connect {
+		if steps := j.steps(c); len(steps) == 1 && (steps[0].F == history.Connect || steps[0].F == history.Watch && c.Kind != history.OK) {
 			add(j.h[c.Invoke].Session, watchEvent{c.Invoke, i})
 		}
 	}
@@ -218,11 +219,13 @@ func (s *watchingSession) walk() {
 		switch {
 		case e.call < 0:
 			s.notice(e.at)
-		case s.calls[e.call].Complete != e.at: // it connects: what it is told from here on may be what it has missed
+		case s.calls[e.call].Complete == e.at:
+			s.answered(e.call)
+		case s.steps(s.calls[e.call])[0].F == history.Watch:
+			s.unsureLeft[s.steps(s.calls[e.call])[0].Key] = true
+		default: // it connects: what it is told from here on may be what it has missed
 			s.connections++
 			s.any = false
-		default:
-			s.answered(e.call)
 		}
 	}
 }
@@ -282,7 +285,12 @@ func (s *watchingSession) notice(event int) {
 	s.Judged++
 	m := s.h[event].Txn[0]
 	i := slices.IndexFunc(s.left, func(w leftWatch) bool { return w.key == m.Key })
+	maybe := s.unsureLeft[m.Key]
+	delete(s.unsureLeft, m.Key)
 	if i < 0 {
+		if maybe {
+			return
+		}
 		s.accuse(event, nil, "was told %s of %s, and had no watch on it that was left", m.F, m.Key)
 		return
 	}

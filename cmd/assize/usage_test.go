@@ -23,8 +23,12 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), err.String()
 }
 
-// misuses of what concerns containers and clocks, and the sentence that each gets.
+// misuses of what concerns containers, clocks and observers, and the sentence that each gets.
 var misuses = []struct{ args, want string }{
+	{"up --observers 1", `--observers: raft has no observers; those that have are zab`},
+	{"run --target raft --observers 1", `--observers: raft has no observers; those that have are zab`},
+	{"run --target zab --observers -1", `--observers: -1 is not from 0 to 94, which makes 99 nodes`},
+	{"up --target zab --observers two", `--observers: "two" is not a whole number from 1 on`},
 	{"run --cluster local --cut disconnect", `--cut: only links between containers can be cut in more than one way; --cluster must be docker`},
 	{"run --cluster docker --cut x", `--cut: unknown value "x"; allowed are packets, disconnect`},
 	{"run --grace 1ms", `--grace: 1ms is not from 1s to 1h`},
@@ -110,10 +114,6 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"check", "check takes one argument, the run's directory; got 0"},
 		{"check " + dir, dir + " is not the directory of a run"},
 		{"list more", `list takes no arguments, got "more"`},
-		{"up --observers 1", `--observers: raft has no observers; those that have are zab`},
-		{"run --target raft --observers 1", `--observers: raft has no observers; those that have are zab`},
-		{"run --target zab --observers -1", `--observers: -1 is not from 0 to 94, which makes 99 nodes`},
-		{"up --target zab --observers two", `--observers: "two" is not a whole number from 1 on`},
 		{"up --nodes x", `--nodes: "x" is not a whole number from 1 on`},
 		{"up --read x", `--read: unknown value "x"; allowed are readindex, `},
 	}...) {

@@ -38,6 +38,7 @@ type carried struct {
 	before  chan struct{} // closed when the last operation has been answered, or never will be; nil: there was none
 	unset   bool          // watches have been set anew, and nobody knows whether that was sent
 	rewatch bool          // the line that was given last must set watches anew
+	over    bool          // a server has said that the session has ended
 }
 
 // settle is how long an operation may take to end that go-zookeeper has given up.
@@ -118,6 +119,11 @@ func (k *carried) dial(string, string, time.Duration) (net.Conn, error) {
 			return nil, errBroken
 		}
 		k.mu.Lock()
+		if k.over { // nobody waited for that answer, and go-zookeeper would ask for another session
+			k.mu.Unlock()
+			l.greeting <- jute.ConnectResponse{}
+			return nil, errBroken
+		}
 		k.rewatch = len(k.data)+len(k.exist) > 0
 		k.unset = k.rewatch
 		k.mu.Unlock()
@@ -185,6 +191,13 @@ func (k *carried) hear(e jute.Event) error {
 	}
 	k.exist = slices.DeleteFunc(k.exist, is)
 	return nil
+}
+
+// greeted: the answer to a handshake has come.
+func (k *carried) greeted(r *jute.ConnectResponse) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.over = r.Session == 0
 }
 
 // answered: a reply has come. What has come before it was told before it.

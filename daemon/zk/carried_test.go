@@ -161,6 +161,31 @@ func TestLostConnectionIsSeen(t *testing.T) {
 	}
 }
 
+// TestLateAnswerIsNotHeard: an operation that has failed for its user leaves no watch behind.
+func TestLateAnswerIsNotHeard(t *testing.T) {
+	h := newToy()
+	address := serve(t, h)
+	v := travel(t)
+	v.timeout = short
+	if _, err := v.to(address); err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() { h.silent = true })
+	if _, err := v.c.Do(t.Context(), history.Txn{{F: history.Watch, Key: "a"}}); err == nil || errors.Is(err, cluster.ErrNotDone) {
+		t.Fatalf("got %v", err)
+	}
+	h.set(func() { h.silent = false })
+	l := v.c.(*client).session.line
+	late := jute.Response{Xid: l.newest, Err: jute.NoNode}
+	if _, err := l.understand(late.Encode(jute.Exists)); err == nil {
+		t.Error("a late answer is heard")
+	}
+	v.timeout = long
+	if _, err := v.to(address); err != nil || h.count(jute.SetWatches) != 0 {
+		t.Errorf("%v, and watches that nobody has left are set anew", err)
+	}
+}
+
 func TestWhatNeedsASession(t *testing.T) {
 	h := newToy()
 	address := serve(t, h)
@@ -177,5 +202,30 @@ func TestWhatNeedsASession(t *testing.T) {
 	h.pushes(jute.Exists, jute.Event{Type: jute.EventChildrenChanged, Path: "/r-a"})
 	if _, err := v.c.Do(t.Context(), history.Txn{{F: history.Watch, Key: "a"}}); !errors.Is(err, cluster.ErrNonsense) {
 		t.Errorf("told what nobody watches: %v", err)
+	}
+}
+
+// TestEndThatIsToldTooLate: go-zookeeper knows that the session has ended, and nobody else, when the next line comes. What it would ask for then is another
+// session, which nobody has asked for.
+func TestEndThatIsToldTooLate(t *testing.T) {
+	h := newToy()
+	address := serve(t, h)
+	v := travel(t)
+	if _, err := v.to(address); err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() { h.reject = true })
+	v.c.Close()
+	late, err := Dial(t.Context(), address, cluster.Options{Timeout: v.timeout, Session: v.session})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := late.(*client)
+	k.carried.lines <- k.session.line
+	<-k.session.line.greeting
+	h.set(func() { h.reject = false })
+	v.c = late
+	if a, err := v.to(address); err != nil || !slices.Equal(a.Txn[0].Out, []int{0}) || a.Session != 0 {
+		t.Errorf("a session that had ended: %+v, %v", a, err)
 	}
 }
