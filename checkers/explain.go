@@ -107,7 +107,8 @@ func (j *lineJudgement) twice(r *register, e *Evidence, roles []string) bool {
 	return false
 }
 
-// stale: two clusters of which each is before the other. The one that was seen last is called old, or the one of nothing, which comes first.
+// stale: two clusters of which each is before the other. Old is called the one of nothing, or that a swap found,
+// or else the one that was seen last.
 func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 	all := r.clusters()
 	for i, a := range all {
@@ -116,11 +117,11 @@ func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 				continue
 			}
 			older, newer := a, b
-			if a.value != absent && r.ops[b.last].call > r.ops[a.last].call {
+			if a.value != absent && (r.fromSwap(b, a) || !r.fromSwap(a, b) && r.ops[b.last].call > r.ops[a.last].call) {
 				older, newer = b, a
 			}
 			late := r.ops[older.last]
-			if late.do == writes || late.do == swaps && late.old != older.value {
+			if !r.inTime(newer, older) || late.do == writes || late.do == swaps && late.old != older.value {
 				continue
 			}
 			for _, k := range newer.members {
@@ -137,7 +138,9 @@ func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 				if w := r.writer[newer.value]; w >= 0 {
 					roles[w] = "overwrote"
 				}
-				e.Edges = append(e.Edges, Edge{older.first, newer.last, "real time"})
+				if r.inTime(older, newer) {
+					e.Edges = append(e.Edges, Edge{older.first, newer.last, "real time"})
+				}
 			}
 			e.Why = j.whyStale(r, older, newer)
 			return true
@@ -157,6 +160,9 @@ func (j *lineJudgement) whyStale(r *register, older, newer cluster) []string {
 		j.shown(known, newer.value))
 	if older.value == absent {
 		return []string{first, "nothing deletes " + r.key + ", so it cannot be empty again"}
+	}
+	if !r.inTime(older, newer) {
+		return []string{first, fmt.Sprintf("%s was the older of the two: %s found it where it wrote %s", oldName, j.node(j.calls[r.ops[r.writer[newer.value]].at]), newName)}
 	}
 	begun, next := r.ops[older.first], r.ops[newer.last]
 	what := newName + " was asked to be written"

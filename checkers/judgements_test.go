@@ -289,6 +289,22 @@ func TestVersionsThatAreZxidsAreToldAsSuch(t *testing.T) {
 	}
 }
 
+// TestReadOfWhatASwapHadFoundReadsWell: the swap, under way when the write was, shows itself that its value is the newer.
+func TestReadOfWhatASwapHadFoundReadsWell(t *testing.T) {
+	h := build([]tcall{
+		{process: 1, f: "write", key: "k9", in: []int{40}, call: 10, ret: 20, kind: history.OK, node: "n5"},
+		{process: 2, f: "cas", key: "k9", in: []int{40, 41}, call: 15, ret: 25, kind: history.OK, node: "n4"},
+		{process: 3, f: "read", key: "k9", out: []int{40}, call: 55, ret: 60, kind: history.OK, node: "n2"},
+	})
+	got := check(t, linearizable, h)
+	want := Evidence{Key: "k9", Items: []Item{{0, 2, "wrote"}, {1, 3, "overwrote"}, {4, 5, "returned old"}},
+		Edges: []Edge{{0, 1, "reads from"}, {0, 2, "reads from"}, {1, 2, "real time"}},
+		Why:   []string{"n2 returned 40, asked 0.030 s after 41 had been acknowledged by n4", "40 was the older of the two: n4 found it where it wrote 41"}}
+	if len(got.Evidence) != 1 || !equalEvidence(got.Evidence[0], want) {
+		t.Errorf("got  %+v\nwant %+v", got.Evidence, want)
+	}
+}
+
 // TestReadOfNothingReadsWell: what was there before the first write is the oldest of all.
 func TestReadOfNothingReadsWell(t *testing.T) {
 	h := build([]tcall{
