@@ -47,7 +47,7 @@ func (p *peer) restart() {
 	if p.seat >= 0 {
 		p.counts.Elections++
 	}
-	p.say(news{kind: changed})
+	p.turn()
 }
 
 // look ends whatever this server was, and looks for a leader.
@@ -209,7 +209,7 @@ func (p *peer) decide(leader int) {
 	switch {
 	case leader == p.id:
 		p.state, p.vote = leading, p.own()
-		p.say(news{kind: changed})
+		p.turn()
 		p.lead()
 		return
 	case p.seat < 0:
@@ -220,7 +220,7 @@ func (p *peer) decide(leader int) {
 	if p.vote.leader != leader {
 		p.vote = vote{leader: leader}
 	}
-	p.say(news{kind: changed})
+	p.turn()
 	p.follow()
 }
 

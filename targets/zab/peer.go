@@ -83,7 +83,7 @@ const (
 	forwarded                     // body from a learner, to its leader
 	told                          // body from the leader, to a learner
 	confirmed                     // a quorum has followed this leader after confirm(token)
-	changed                       // state, leader, epoch, or whether this server serves
+	changed                       // state, leader, epoch, or whether this server serves: stamp
 )
 
 // news for the service.
@@ -93,6 +93,7 @@ type news struct {
 	zxid  int64
 	token uint64
 	body  []byte
+	stamp stamp
 }
 
 // newPeer makes a server of what its host has found on the disk. take returns the service's state. If there is a snapshot, the first news is that it is
@@ -169,6 +170,16 @@ func (p *peer) next() (news, bool) {
 }
 
 func (p *peer) say(n news) { p.queue = append(p.queue, n) }
+
+// turn tells what this server has become. The service hears it in its place among the transactions: a server that is alone looks, leads and has its old
+// log committed within one step, and has no state yet when it hears that it looks.
+func (p *peer) turn() {
+	n := news{kind: changed}
+	if p.serves() {
+		n.stamp = stamp{true, p.leader, p.epoch, p.sessions}
+	}
+	p.say(n)
+}
 
 // finish a step. The service has taken all news.
 func (p *peer) finish() {

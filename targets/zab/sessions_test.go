@@ -102,6 +102,37 @@ func TestNewLeaderGivesFullTimeouts(t *testing.T) {
 	}
 }
 
+// TestRestartKeepsSessions: when all servers have died their sessions go on in those that come back, also in one that is alone and leads without a word
+// from anybody. Who comes back within his time-out has his own; who does not loses it.
+func TestRestartKeepsSessions(t *testing.T) {
+	for _, voters := range []int{1, 2, 3} {
+		h := newHall(t, 1, voters, 0, machine.Options{})
+		lead, _ := h.elect()
+		kept, lost := h.connect(lead), h.connect(lead)
+		lost.want(jute.OK, creating("/lost", "", jute.FlagEphemeral))
+		kept.want(jute.OK, creating("/kept", "", jute.FlagEphemeral))
+		h.pass(5)
+		for _, n := range h.hosts {
+			h.crash(n)
+		}
+		for _, n := range h.hosts {
+			h.start(n)
+		}
+		lead, _ = h.elect()
+		back := h.open(lead, kept)
+		h.until("answered", func() bool { return back.greeted || back.closed })
+		if back.expired || back.session != kept.session {
+			t.Fatalf("%d servers: the session of before is refused", voters)
+		}
+		back.want(jute.OK, exists("/lost"))
+		h.until("the session of whoever has not come back has expired", func() bool {
+			back.send(ping())
+			return back.do(exists("/lost")).Err == jute.NoNode
+		})
+		back.want(jute.OK, exists("/kept"))
+	}
+}
+
 // TestPausedLeaderExpiresNobody at once when it wakes up: its clock has gone on, and what the clients have said meanwhile is still to be read.
 func TestPausedLeaderExpiresNobody(t *testing.T) {
 	h := newHall(t, 1, 3, 0, machine.Options{SessionTick: 50 * time.Millisecond})

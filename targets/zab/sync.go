@@ -188,7 +188,7 @@ func (p *peer) establish() {
 			p.upToDate(l)
 		}
 	}
-	p.say(news{kind: changed})
+	p.turn()
 }
 
 // upToDate: a learner may serve, from the state that is committed now.
@@ -204,5 +204,5 @@ func (p *peer) onUpToDate(zxid int64) {
 	p.release()
 	p.phase = serving
 	p.commit(zxid)
-	p.say(news{kind: changed})
+	p.turn()
 }

@@ -152,25 +152,21 @@ func (s *Server) drain() {
 		case confirmed:
 			s.sure(n.token)
 		case changed:
-			s.change()
+			s.change(n.stamp)
 		}
 	}
 }
 
 // change: this server serves, or does not any more, or does so for another leader. Clients of before lose their connections, as in ZooKeeper,
 // and learn nothing about what they have under way.
-func (s *Server) change() {
-	var now stamp
-	if s.peer.serves() {
-		now = stamp{true, s.peer.leader, s.peer.epoch, s.peer.sessions}
-	}
+func (s *Server) change(now stamp) {
 	if now == s.stamp {
 		return
 	}
 	s.closeAll()
 	s.leaveOffice()
 	s.stamp = now
-	if s.peer.leads() {
+	if now.serves && now.leader == s.id {
 		s.takeOffice()
 	}
 }
