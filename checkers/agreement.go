@@ -57,7 +57,7 @@ func checkAgreement(h []history.Op, _ Limits) (Result, error) {
 		switch {
 		case s.Note != "":
 		case s.Applied < most:
-			behind = append(behind, s.Node+" at "+place(s.Applied))
+			behind = append(behind, s.Node+" at "+numeral(s.Applied))
 		default:
 			hash = s.Hash
 		}
@@ -67,9 +67,9 @@ func checkAgreement(h []history.Op, _ Limits) (Result, error) {
 		r.Verdict, r.Note = Unknown, "nothing is known of "+strings.Join(silent, ", ")
 	case len(behind) > 0:
 		r.Verdict = Unknown
-		r.Note = fmt.Sprintf("not all had come to index %s when they were asked: %s", place(most), strings.Join(behind, ", "))
+		r.Note = fmt.Sprintf("not all had come to index %s when they were asked: %s", numeral(most), strings.Join(behind, ", "))
 	default:
-		r.Note = fmt.Sprintf("%s at index %s with state %016x", plural(len(states), "node"), place(most), hash)
+		r.Note = fmt.Sprintf("%s at index %s with state %016x", plural(len(states), "node"), numeral(most), hash)
 	}
 	return r, nil
 }
@@ -82,7 +82,7 @@ func differ(states []lastState) (*Evidence, string) {
 				continue
 			}
 			role := func(s lastState) string { return fmt.Sprintf("%s has %016x", s.Node, s.Hash) }
-			note := fmt.Sprintf("%s and %s have both applied index %s and have two states", a.Node, b.Node, place(a.Applied))
+			note := fmt.Sprintf("%s and %s have both applied index %s and have two states", a.Node, b.Node, numeral(a.Applied))
 			return &Evidence{
 				Items: []Item{{Invoke: a.at, Complete: -1, Role: role(a)}, {Invoke: b.at, Complete: -1, Role: role(b)}},
 				Edges: []Edge{{0, 1, "one index"}},
@@ -93,8 +93,8 @@ func differ(states []lastState) (*Evidence, string) {
 	return nil, ""
 }
 
-// place in the order of writes, as those who speak of it write it: zxids have an epoch in their upper half.
-func place(index uint64) string {
+// numeral of a version or a position, places in the order of writes, as those who speak of it write it: zxids have an epoch in their upper half.
+func numeral(index uint64) string {
 	if index>>32 != 0 {
 		return fmt.Sprintf("%#x", index)
 	}

@@ -124,7 +124,7 @@ func (j *ephemeralJudgement) span(l *life) {
 			break
 		}
 	}
-	e.Why = []string{fmt.Sprintf("session %s %s at version %d or later, though it had ended by version %d: %s", name(l.id), alive.why, alive.at, end.at, end.why)}
+	e.Why = []string{fmt.Sprintf("session %s %s at version %s or later, though it had ended by version %s: %s", name(l.id), alive.why, numeral(alive.at), numeral(end.at), end.why)}
 	j.Evidence = append(j.Evidence, e)
 }
 

@@ -107,7 +107,8 @@ func (j *lineJudgement) twice(r *register, e *Evidence, roles []string) bool {
 	return false
 }
 
-// stale: two clusters of which each is before the other. The one that was seen last is called old.
+// stale: two clusters of which each is before the other. Old is called the one of nothing, or that a swap found,
+// or else the one that was seen last.
 func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 	all := r.clusters()
 	for i, a := range all {
@@ -116,11 +117,11 @@ func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 				continue
 			}
 			older, newer := a, b
-			if r.ops[b.last].call > r.ops[a.last].call {
+			if a.value != absent && (r.fromSwap(b, a) || !r.fromSwap(a, b) && r.ops[b.last].call > r.ops[a.last].call) {
 				older, newer = b, a
 			}
 			late := r.ops[older.last]
-			if late.do == writes || late.do == swaps && late.old != older.value {
+			if !r.inTime(newer, older) || late.do == writes || late.do == swaps && late.old != older.value {
 				continue
 			}
 			for _, k := range newer.members {
@@ -128,16 +129,18 @@ func (j *lineJudgement) stale(r *register, e *Evidence, roles []string) bool {
 					roles[k] = "returned new"
 				}
 			}
-			if w := r.writer[newer.value]; w >= 0 {
-				roles[w] = "overwrote"
-			}
-			roles[older.last] = "returned old"
-			if late.do == swaps {
-				roles[older.last] = "swapped old"
-			}
 			e.Edges = append(e.Edges, Edge{newer.first, older.last, "real time"})
 			if older.value != absent {
-				e.Edges = append(e.Edges, Edge{older.first, newer.last, "real time"})
+				roles[older.last] = "returned old"
+				if late.do == swaps {
+					roles[older.last] = "swapped old"
+				}
+				if w := r.writer[newer.value]; w >= 0 {
+					roles[w] = "overwrote"
+				}
+				if r.inTime(older, newer) {
+					e.Edges = append(e.Edges, Edge{older.first, newer.last, "real time"})
+				}
 			}
 			e.Why = j.whyStale(r, older, newer)
 			return true
@@ -156,7 +159,10 @@ func (j *lineJudgement) whyStale(r *register, older, newer cluster) []string {
 	first := fmt.Sprintf("%s %s %s, asked %s after %s had %s", j.provenance(j.calls[late.at]), verb, oldName, seconds(j.between(known.ret, late.call)), newName,
 		j.shown(known, newer.value))
 	if older.value == absent {
-		return []string{first, "nothing was there before the first write only, and nothing deletes"}
+		return []string{first, "nothing deletes " + r.key + ", so it cannot be empty again"}
+	}
+	if !r.inTime(older, newer) {
+		return []string{first, fmt.Sprintf("%s was the older of the two: %s found it where it wrote %s", oldName, j.node(j.calls[r.ops[r.writer[newer.value]].at]), newName)}
 	}
 	begun, next := r.ops[older.first], r.ops[newer.last]
 	what := newName + " was asked to be written"

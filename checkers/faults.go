@@ -56,8 +56,10 @@ func checkFaults(h []history.Op, _ Limits) (Result, error) {
 		}
 	case broken == 0:
 		r.Note = "there were none"
+	case broken == 1:
+		r.Note = "the one fault took hold"
 	default:
-		r.Note = fmt.Sprintf("all %s took hold", plural(broken, "fault"))
+		r.Note = fmt.Sprintf("all %d faults took hold", broken)
 	}
 	return r, nil
 }

@@ -34,8 +34,8 @@ func checkImage(h []history.Op, _ Limits) (Result, error) {
 				r.Evidence = append(r.Evidence, Evidence{
 					Items: []Item{item(before, "saw more"), item(c, "saw less")},
 					Edges: []Edge{{0, 1, "session"}},
-					Why: []string{fmt.Sprintf("p%d on %s was answered at position %d, though its session %s had been answered at %d before it asked", h[c.Invoke].Process,
-						t.node(c), at, name(session), h[before.Complete].Position)},
+					Why: []string{fmt.Sprintf("p%d on %s was answered at position %s, though its session %s had been answered at %s before it asked", h[c.Invoke].Process,
+						t.node(c), numeral(at), name(session), numeral(h[before.Complete].Position))},
 				})
 			}
 		}

@@ -1,6 +1,7 @@
 package checkers
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func TestJudgements(t *testing.T) {
 		note    string
 	}{
 		{"good", cut(0, 0), invariants, Valid, "nothing"},
-		{"good", cut(0, 0), faults, Valid, "all 1 fault took hold"},
+		{"good", cut(0, 0), faults, Valid, "the one fault took hold"},
 		{"good", cut(0, 0), agreement, Valid, "2 nodes at index 9"},
 		{"good", cut(0, 0), alive, Valid, "every kind"},
 		{"good", cut(0, 0), availability, Valid, "gap"},
@@ -266,5 +267,55 @@ func TestZxidsAreToldAsSuch(t *testing.T) {
 	got := check(t, agreement, h)
 	if want := "n1 and n2 have both applied index 0x200000005 and have two states"; got.Verdict != Invalid || got.Note != want {
 		t.Errorf("got %s, %q, want invalid, %q", got.Verdict, got.Note, want)
+	}
+}
+
+// TestVersionsThatAreZxidsAreToldAsSuch in the sentences of checkers that speak of versions, as in the notes of the operations beside them.
+func TestVersionsThatAreZxidsAreToldAsSuch(t *testing.T) {
+	h := build([]tcall{
+		{process: 1, f: "write", key: "k1", in: []int{1}, call: 10, ret: 20, kind: history.OK, node: "n1", version: 0x10000007b},
+		{process: 2, f: "write", key: "k1", in: []int{2}, call: 30, ret: 40, kind: history.OK, node: "n2", version: 0x200000001},
+		{process: 2, f: "read", key: "k1", out: []int{1}, call: 50, ret: 60, kind: history.OK, node: "n1", version: 0x10000007b},
+	})
+	for _, c := range []Checker{versions, sequential, osc, sessions} {
+		got := check(t, c, h)
+		told := got.Note
+		for _, e := range got.Evidence {
+			told += fmt.Sprintln(e)
+		}
+		if got.Verdict != Invalid || !strings.Contains(told, "0x200000001") || strings.Contains(told, "8589934593") {
+			t.Errorf("%s: got %s, %s", c.Name, got.Verdict, told)
+		}
+	}
+}
+
+// TestReadOfWhatASwapHadFoundReadsWell: the swap, under way when the write was, shows itself that its value is the newer.
+func TestReadOfWhatASwapHadFoundReadsWell(t *testing.T) {
+	h := build([]tcall{
+		{process: 1, f: "write", key: "k9", in: []int{40}, call: 10, ret: 20, kind: history.OK, node: "n5"},
+		{process: 2, f: "cas", key: "k9", in: []int{40, 41}, call: 15, ret: 25, kind: history.OK, node: "n4"},
+		{process: 3, f: "read", key: "k9", out: []int{40}, call: 55, ret: 60, kind: history.OK, node: "n2"},
+	})
+	got := check(t, linearizable, h)
+	want := Evidence{Key: "k9", Items: []Item{{0, 2, "wrote"}, {1, 3, "overwrote"}, {4, 5, "returned old"}},
+		Edges: []Edge{{0, 1, "reads from"}, {0, 2, "reads from"}, {1, 2, "real time"}},
+		Why:   []string{"n2 returned 40, asked 0.030 s after 41 had been acknowledged by n4", "40 was the older of the two: n4 found it where it wrote 41"}}
+	if len(got.Evidence) != 1 || !equalEvidence(got.Evidence[0], want) {
+		t.Errorf("got  %+v\nwant %+v", got.Evidence, want)
+	}
+}
+
+// TestReadOfNothingReadsWell: what was there before the first write is the oldest of all.
+func TestReadOfNothingReadsWell(t *testing.T) {
+	h := build([]tcall{
+		{process: 5, f: "write", key: "k6", in: []int{1}, call: 10, ret: 20, kind: history.OK, node: "n1"},
+		{process: 8, f: "read", key: "k6", call: 44, ret: 50, kind: history.OK, node: "n4"},
+		{process: 5, f: "read", key: "k6", out: []int{1}, call: 60, ret: 70, kind: history.OK, node: "n1"},
+	})
+	got := check(t, linearizable, h)
+	want := Evidence{Key: "k6", Items: []Item{{0, 1, "wrote"}, {2, 3, "returned nothing"}}, Edges: []Edge{{0, 1, "real time"}},
+		Why: []string{"n4 returned nothing, asked 0.024 s after 1 had been acknowledged by n1", "nothing deletes k6, so it cannot be empty again"}}
+	if len(got.Evidence) != 1 || !equalEvidence(got.Evidence[0], want) {
+		t.Errorf("got  %+v\nwant %+v", got.Evidence, want)
 	}
 }

@@ -4,9 +4,9 @@ import "fmt"
 
 // twoOwners tells of two writes with one version.
 func (j *oscJudgement) twoOwners(a, b *sight) Evidence {
-	return j.tell(b.reg.key, []role{{a.op.at, fmt.Sprintf("version %d", a.version)}, {b.op.at, fmt.Sprintf("version %d", b.version)}},
+	return j.tell(b.reg.key, []role{{a.op.at, "version " + numeral(a.version)}, {b.op.at, "version " + numeral(b.version)}},
 		[]link{{a.op.at, b.op.at, "one version"}},
-		fmt.Sprintf("%s %s at version %d, and so %s %s", j.who(a.op.at), a.did(), a.version, j.who(b.op.at), b.did()),
+		fmt.Sprintf("%s %s at version %s, and so %s %s", j.who(a.op.at), a.did(), numeral(a.version), j.who(b.op.at), b.did()),
 		"a version belongs to one write: one of the two has been lost, or the order of writes is none")
 }
 
@@ -20,14 +20,14 @@ func (j *oscJudgement) foreseen(s *sight) Evidence {
 // behind tells of an answer of a server that was not as far as the session, or its sync, demanded.
 func (j *oscJudgement) behind(at int, key string, m mark, position uint64) Evidence {
 	words, roles, links := j.until(at, m)
-	return j.tell(key, append([]role{{at, fmt.Sprintf("answered at position %d", position)}}, roles...), links,
-		fmt.Sprintf("%s was answered at position %d, although %s", j.who(at), position, words))
+	return j.tell(key, append([]role{{at, "answered at position " + numeral(position)}}, roles...), links,
+		fmt.Sprintf("%s was answered at position %s, although %s", j.who(at), numeral(position), words))
 }
 
 // behindItself tells of a write that a server acknowledged that had not come as far.
 func (j *oscJudgement) behindItself(s *sight, position uint64) Evidence {
 	return j.tell(s.reg.key, []role{{s.op.at, "acknowledged early"}}, nil,
-		fmt.Sprintf("%s %s at position %d, but that has version %d", j.who(s.op.at), s.did(), position, s.version))
+		fmt.Sprintf("%s %s at position %s, but that has version %s", j.who(s.op.at), s.did(), numeral(position), numeral(s.version)))
 }
 
 // misplaced tells of a read that is not of the state at the position of its server.
@@ -37,10 +37,10 @@ func (j *oscJudgement) misplaced(s *sight, position uint64, over *claim) Evidenc
 		wrote = s.reg.ops[w].at
 	}
 	if position < s.version {
-		return j.tell(s.reg.key, []role{{at, "returned new"}, {wrote, fmt.Sprintf("version %d", s.version)}}, []link{{wrote, at, "reads from"}},
-			fmt.Sprintf("%s %s at position %d, but that has version %d", j.who(at), s.did(), position, s.version))
+		return j.tell(s.reg.key, []role{{at, "returned new"}, {wrote, "version " + numeral(s.version)}}, []link{{wrote, at, "reads from"}},
+			fmt.Sprintf("%s %s at position %s, but that has version %s", j.who(at), s.did(), numeral(position), numeral(s.version)))
 	}
 	return j.tell(s.reg.key, []role{{at, "returned old"}, {over.at, "overwrote"}, {wrote, "wrote"}},
 		[]link{{wrote, at, "reads from"}, {wrote, over.at, "version"}, {over.at, at, "position"}},
-		fmt.Sprintf("%s %s at position %d, but version %d had overwritten it", j.who(at), s.did(), position, over.version))
+		fmt.Sprintf("%s %s at position %s, but version %s had overwritten it", j.who(at), s.did(), numeral(position), numeral(over.version)))
 }

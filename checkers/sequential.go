@@ -267,11 +267,11 @@ func (j *sessionJudgement) sessions() int {
 
 // foundOther tells of a swap that found what was not there.
 func (j *sessionJudgement) foundOther(s sight, before *claim) Evidence {
-	e := Evidence{Key: s.reg.key, Items: []Item{item(j.calls[before.at], fmt.Sprintf("version %d", before.version)),
+	e := Evidence{Key: s.reg.key, Items: []Item{item(j.calls[before.at], "version "+numeral(before.version)),
 		item(j.calls[s.op.at], "swapped "+s.reg.name(s.op.old))}}
 	slices.SortFunc(e.Items, func(a, b Item) int { return cmp.Compare(a.Invoke, b.Invoke) })
 	e.Edges = []Edge{{0, 1, "version"}}
-	e.Why = []string{fmt.Sprintf("the swap of %s of %s has version %d at %s, but %d was next to it there, at version %d", s.reg.name(s.op.old), s.reg.key,
-		s.version, j.node(j.calls[s.op.at]), before.value, before.version)}
+	e.Why = []string{fmt.Sprintf("the swap of %s of %s has version %s at %s, but %d was next to it there, at version %s", s.reg.name(s.op.old), s.reg.key,
+		numeral(s.version), j.node(j.calls[s.op.at]), before.value, numeral(before.version))}
 	return e
 }

@@ -103,19 +103,19 @@ func newer[K comparable](j *sessionJudgement, newest map[K]int, k K, i int) {
 
 func (j *sessionJudgement) tellBreach(b breach) Evidence {
 	earlier, later := j.sights[b.earlier], j.sights[b.later]
-	role, place := "returned old", fmt.Sprintf("at version %d", later.version)
+	role, place := "returned old", "at version "+numeral(later.version)
 	if later.op.do != reads {
 		role = "took effect before"
 	}
 	if later.unknown {
-		place = fmt.Sprintf("before version %d", later.version)
+		place = "before version " + numeral(later.version)
 	}
 	return Evidence{
 		Key:   later.reg.key,
-		Items: []Item{item(j.calls[earlier.op.at], fmt.Sprintf("saw version %d", earlier.version)), item(j.calls[later.op.at], role)},
+		Items: []Item{item(j.calls[earlier.op.at], "saw version "+numeral(earlier.version)), item(j.calls[later.op.at], role)},
 		Edges: []Edge{{0, 1, "session"}},
-		Why: []string{fmt.Sprintf("p%d on %s %s %s, although the same session had already %s version %d of %s at %s", later.process,
-			j.provenance(j.calls[later.op.at]), later.did(), place, b.of.before, earlier.version, earlier.reg.key, j.provenance(j.calls[earlier.op.at]))},
+		Why: []string{fmt.Sprintf("p%d on %s %s %s, although the same session had already %s version %s of %s at %s", later.process,
+			j.provenance(j.calls[later.op.at]), later.did(), place, b.of.before, numeral(earlier.version), earlier.reg.key, j.provenance(j.calls[earlier.op.at]))},
 	}
 }
 

@@ -106,9 +106,17 @@ func (r *register) compareSuspects(a, b suspect) int {
 	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a[len(a)-1], b[len(b)-1]), slices.Compare(a, b))
 }
 
-// precedes tells whether real time, or that nothing was there at first, puts cluster a before cluster b.
+// precedes tells whether real time, or that nothing was there at first, or a swap that found one and wrote the other, puts cluster a before b.
 func (r *register) precedes(a, b cluster) bool {
-	return a.value == absent || b.value != absent && r.ops[a.first].ret < r.ops[b.last].call
+	return a.value == absent || r.inTime(a, b) || r.fromSwap(a, b)
+}
+
+func (r *register) inTime(a, b cluster) bool { return r.ops[a.first].ret < r.ops[b.last].call }
+
+// fromSwap tells whether the value of b was written by a swap that found the value of a.
+func (r *register) fromSwap(a, b cluster) bool {
+	w := r.writer[b.value]
+	return w >= 0 && r.ops[w].do == swaps && r.ops[w].old == a.value
 }
 
 // alone proposes parts of one cluster that cannot be put in order by themselves.

@@ -70,9 +70,9 @@ func (j *sessionJudgement) who(at int) string {
 // until says why the operation at has to come behind a mark, in words that go on from "although", and who takes part in that: the answer that shows
 // the mark, the sync of its session, the sync of this one, and at.
 func (j *sessionJudgement) until(at int, m mark) (words string, roles []role, links []link) {
-	what := fmt.Sprintf("version %d", m.version)
+	what := "version " + numeral(m.version)
 	if m.position {
-		what = fmt.Sprintf("position %d", m.version)
+		what = "position " + numeral(m.version)
 	}
 	roles = []role{{m.shown, "saw " + what}}
 	own := j.h[j.calls[at].Invoke].Process == j.h[j.calls[m.shown].Invoke].Process
@@ -119,14 +119,14 @@ func (j *sessionJudgement) tooStale(s *sight, m mark, over *claim) Evidence {
 	}
 	links = append(links, link{wrote, at, "reads from"}, link{wrote, over.at, "version"}, link{over.at, m.shown, "version"})
 	return j.tell(s.reg.key, append(roles, overwrote, role{wrote, "wrote"}), links,
-		fmt.Sprintf("%s %s, which version %d had overwritten, although %s", j.who(at), s.did(), over.version, words))
+		fmt.Sprintf("%s %s, which version %s had overwritten, although %s", j.who(at), s.did(), numeral(over.version), words))
 }
 
 // tooEarly tells of a write that stands before what it has to come behind.
 func (j *sessionJudgement) tooEarly(s *sight, m mark) Evidence {
-	at, place := s.op.at, fmt.Sprintf("at version %d", s.version)
+	at, place := s.op.at, "at version "+numeral(s.version)
 	if s.unknown {
-		place = fmt.Sprintf("before version %d, of the swap that found it", s.version)
+		place = "before version " + numeral(s.version) + ", of the swap that found it"
 	}
 	words, roles, links := j.until(at, m)
 	return j.tell(s.reg.key, append([]role{{at, "took effect before"}}, roles...), links, fmt.Sprintf("%s %s %s, although %s", j.who(at), s.did(), place, words))

@@ -106,10 +106,10 @@ func (j *versionJudgement) register(r *register) (claims []claim, unversioned in
 			first[v] = &c
 		} else if first[v].version != c.version {
 			j.accuse(r.key, []string{
-				fmt.Sprintf("%d of %s has version %d by the word of %s and %d by that of %s", c.value, r.key, first[v].version, j.provenance(j.calls[first[v].at]),
-					c.version, j.provenance(j.calls[c.at])),
+				fmt.Sprintf("%d of %s has version %s by the word of %s and %s by that of %s", c.value, r.key, numeral(first[v].version), j.provenance(j.calls[first[v].at]),
+					numeral(c.version), j.provenance(j.calls[c.at])),
 				"it was written once, so it has one version",
-			}, "one value", item(j.calls[first[v].at], fmt.Sprintf("version %d", first[v].version)), item(j.calls[c.at], fmt.Sprintf("version %d", c.version)))
+			}, "one value", item(j.calls[first[v].at], "version "+numeral(first[v].version)), item(j.calls[c.at], "version "+numeral(c.version)))
 		}
 	}
 	j.backwards(r.key, claims)
@@ -128,9 +128,9 @@ func (j *versionJudgement) backwards(key string, claims []claim) {
 			role = "took effect before"
 		}
 		j.accuse(key, []string{
-			fmt.Sprintf("%s answered with version %d of %s, asked %s after version %d had been answered by %s", j.provenance(j.calls[c.at]), c.version, key,
-				seconds(j.between(newest.ret, c.call)), newest.version, j.provenance(j.calls[newest.at])),
-		}, "real time", item(j.calls[newest.at], fmt.Sprintf("version %d", newest.version)), item(j.calls[c.at], role))
+			fmt.Sprintf("%s answered with version %s of %s, asked %s after version %s had been answered by %s", j.provenance(j.calls[c.at]), numeral(c.version), key,
+				seconds(j.between(newest.ret, c.call)), numeral(newest.version), j.provenance(j.calls[newest.at])),
+		}, "real time", item(j.calls[newest.at], "version "+numeral(newest.version)), item(j.calls[c.at], role))
 	})
 }
 
@@ -171,9 +171,9 @@ func (j *versionJudgement) neighbours(r *register, first []*claim) {
 		if o.do == swaps && first[o.old] != nil && first[o.new] != nil && place[o.new] != place[o.old]+1 {
 			between := first[order[max(0, place[o.new]-1)]]
 			j.accuse(r.key, []string{
-				fmt.Sprintf("the swap of %s for %s at %s has version %d, but %d was there then, at version %d", r.name(o.old), r.name(o.new),
-					j.node(j.calls[o.at]), first[o.new].version, between.value, between.version),
-			}, "version", item(j.calls[between.at], fmt.Sprintf("version %d", between.version)), item(j.calls[o.at], "swapped "+r.name(o.old)))
+				fmt.Sprintf("the swap of %s for %s at %s has version %s, but %d was there then, at version %s", r.name(o.old), r.name(o.new),
+					j.node(j.calls[o.at]), numeral(first[o.new].version), between.value, numeral(between.version)),
+			}, "version", item(j.calls[between.at], "version "+numeral(between.version)), item(j.calls[o.at], "swapped "+r.name(o.old)))
 		}
 		if o.do != reads || !o.ok {
 			continue
@@ -189,9 +189,9 @@ func (j *versionJudgement) neighbours(r *register, first []*claim) {
 		if next < len(order) && position != 0 && first[order[next]].version <= position {
 			over := first[order[next]]
 			j.accuse(r.key, []string{
-				fmt.Sprintf("%s returned %s of %s at position %d, but %d had overwritten it at %d", j.provenance(j.calls[o.at]), r.name(o.old), r.key, position,
-					over.value, over.version),
-			}, "version", item(j.calls[over.at], fmt.Sprintf("version %d", over.version)), item(j.calls[o.at], "returned old"))
+				fmt.Sprintf("%s returned %s of %s at position %s, but %d had overwritten it at %s", j.provenance(j.calls[o.at]), r.name(o.old), r.key, numeral(position),
+					over.value, numeral(over.version)),
+			}, "version", item(j.calls[over.at], "version "+numeral(over.version)), item(j.calls[o.at], "returned old"))
 		}
 	}
 }
@@ -222,7 +222,7 @@ func (j *versionJudgement) store(claims []claim) {
 		}
 		if o, twice := owner[c.version]; twice {
 			j.accuse(c.key, []string{
-				fmt.Sprintf("version %d was given to %d of %s by %s and to %d of %s by %s", c.version, o.value, o.key, j.provenance(j.calls[o.at]), c.value, c.key,
+				fmt.Sprintf("version %s was given to %d of %s by %s and to %d of %s by %s", numeral(c.version), o.value, o.key, j.provenance(j.calls[o.at]), c.value, c.key,
 					j.provenance(j.calls[c.at])),
 				"a revision of the store belongs to one write: one of the two has been lost",
 			}, "one version", item(j.calls[o.at], "acknowledged"), item(j.calls[c.at], "acknowledged"))
@@ -235,8 +235,8 @@ func (j *versionJudgement) store(claims []claim) {
 			return
 		}
 		j.accuse(c.key, []string{
-			fmt.Sprintf("%s gave version %d to the write of %d to %s, asked %s after %s had answered at %d", j.provenance(j.calls[c.at]), c.version, c.value, c.key,
-				seconds(j.between(newest.ret, c.call)), j.provenance(j.calls[newest.at]), reached(newest)),
-		}, "real time", item(j.calls[newest.at], fmt.Sprintf("answered at %d", reached(newest))), item(j.calls[c.at], "took effect before"))
+			fmt.Sprintf("%s gave version %s to the write of %d to %s, asked %s after %s had answered at %s", j.provenance(j.calls[c.at]), numeral(c.version), c.value, c.key,
+				seconds(j.between(newest.ret, c.call)), j.provenance(j.calls[newest.at]), numeral(reached(newest))),
+		}, "real time", item(j.calls[newest.at], "answered at "+numeral(reached(newest))), item(j.calls[c.at], "took effect before"))
 	})
 }

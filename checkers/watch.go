@@ -369,8 +369,8 @@ func (s *watchingSession) tellMissed(w leftWatch, c alteration, call int) {
 		e.Items = append(e.Items, Item{Invoke: late, Complete: -1, Role: "was told only then"})
 	}
 	m, done := s.answer(answer)
-	e.Why = []string{fmt.Sprintf("p%d on %s had the answer to %s, from the state of version %d, before its session %s was told that %s, which it watched, had changed at %d",
-		done.Process, s.node(answer), m.F, max(done.Version, done.Position), name(s.id), w.key, c.version)}
+	e.Why = []string{fmt.Sprintf("p%d on %s had the answer to %s, from the state of version %s, before its session %s was told that %s, which it watched, had changed at %s",
+		done.Process, s.node(answer), m.F, numeral(max(done.Version, done.Position)), name(s.id), w.key, numeral(c.version))}
 	if w.connections != s.connections {
 		e.Why = append(e.Why, "it had connected anew since it left the watch")
 	}

@@ -359,7 +359,7 @@ func TestClosesAreRecorded(t *testing.T) {
 	if err != nil || got.Difference == nil || got.Difference.Batch != 2 {
 		t.Errorf("one that does not close: got %+v, %v", got, err)
 	}
-	if !bytes.HasPrefix(b, []byte("assize record 2\n")) {
+	if !bytes.HasPrefix(b, []byte(recordMagic)) {
 		t.Errorf("it begins with %.16q", b)
 	}
 }

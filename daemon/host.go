@@ -65,7 +65,9 @@ func (h *host) own(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case answer := <-h.reports:
-			answer <- h.machine.(machine.Reporter).Report()
+			if h.outlet.put(h.report(answer)) != nil {
+				return
+			}
 			continue
 		case <-ticker.C:
 			batch = append(batch, machine.Event{})
@@ -117,6 +119,18 @@ func (h *host) release(e *effects) {
 	}
 	h.revision.set(s.Revision)
 	h.desk.answer(e.reply)
+	if e.report != nil {
+		e.report()
+	}
+}
+
+// report of the machine, on its way to answer: what has been logged so far, on which it may rest, goes before it.
+func (h *host) report(answer chan<- machine.Report) *effects {
+	r := h.machine.(machine.Reporter).Report()
+	e := h.outlet.blank()
+	e.status = h.machine.Status()
+	e.report = func() { answer <- r }
+	return e
 }
 
 // writeOut is the loop of the goroutine that writes to the disk.
@@ -195,7 +209,7 @@ type Host interface {
 
 var _ Host = (*host)(nil)
 
-// Report asks the owner, between two batches.
+// Report asks the owner, between two batches, and waits until what it may rest on is durable.
 func (h *host) Report() (machine.Report, bool) {
 	if _, able := h.machine.(machine.Reporter); !able {
 		return machine.Report{}, false
@@ -203,7 +217,12 @@ func (h *host) Report() (machine.Report, bool) {
 	answer := make(chan machine.Report, 1)
 	select {
 	case h.reports <- answer:
-		return <-answer, true
+	case <-h.ended:
+		return machine.Report{}, false
+	}
+	select {
+	case r := <-answer:
+		return r, true
 	case <-h.ended:
 		return machine.Report{}, false
 	}

@@ -25,6 +25,7 @@ type effects struct {
 	send     []machine.Message
 	reply    []machine.Reply
 	status   machine.Status // after the last step
+	report   func()         // tells whoever has asked; nil: nobody has
 	bytes    int
 	events   int
 }

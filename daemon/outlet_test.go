@@ -1,11 +1,14 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"assize/machine"
 )
@@ -215,4 +218,59 @@ func TestOwnerWaitsForADiskThatIsFarBehind(t *testing.T) {
 		j.close()
 		<-j.err
 	})
+}
+
+// teller tells how much it has logged.
+type teller struct{ logged int64 }
+
+func (m *teller) Step(e machine.Event) (x machine.Effects) {
+	if e.Request != nil {
+		m.logged++
+		x.Log = [][]byte{e.Request.Body}
+	}
+	return x
+}
+
+func (m *teller) Status() machine.Status { return machine.Status{} }
+func (m *teller) Report() machine.Report { return machine.Report{Zxid: m.logged} }
+
+// TestReportsTellWhatIsDurable, as all does that leaves a node; and where it stops before that they tell nothing.
+func TestReportsTellWhatIsDurable(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newSlowDisk()
+			h := newHost(Config{Clock: &stepClock{}, Options: machine.Options{Tick: time.Hour}}, &teller{}, d, &journal{w: io.Discard})
+			ctx, stop := context.WithCancel(t.Context())
+			go h.own(ctx)
+			go h.writeOut()
+			if r, ok := h.Report(); !ok || r.Zxid != 0 {
+				t.Errorf("got %+v, %v at the beginning", r, ok)
+			}
+			h.inbox.put(machine.Event{Request: &machine.Request{Conn: 1, Body: []byte("a")}})
+			<-d.began
+			told := make(chan string, 1)
+			go func() {
+				r, ok := h.Report()
+				told <- fmt.Sprint(r.Zxid, ok)
+			}()
+			synctest.Wait()
+			if len(told) > 0 {
+				t.Errorf("it tells %s while the disk is at work", <-told)
+			}
+			want := "1 true"
+			if stops {
+				stop()
+				want = "0 false"
+			} else {
+				d.end <- nil
+			}
+			if got := <-told; got != want {
+				t.Errorf("stops %v: got %s, want %s", stops, got, want)
+			}
+			if stop(); stops {
+				d.end <- nil
+			}
+			h.outlet.close()
+		})
+	}
 }

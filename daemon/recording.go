@@ -19,7 +19,7 @@ import (
 // the body, and the body. So a length can be trusted before the body is there: a frame of which something is missing at the file's end was cut
 // off, all else that does not fit is damage.
 const (
-	recordMagic = "assize record 2\n"
+	recordMagic = "assize record 3\n"
 	recordHead  = 12
 	maxRecord   = 1 << 30
 )

@@ -97,7 +97,7 @@ func sealed(number uint64, body []byte) []byte {
 }
 
 func TestNoRecording(t *testing.T) {
-	for _, s := range []string{"", "assize", "assize record 1\nxxxxxxxxxxxxxxxxxxxx", "\x7fELF" + strings.Repeat("x", 100), recordMagic} {
+	for _, s := range []string{"", "assize", "assize record 1\nxxxxxxxxxxxxxxxxxxxx", "assize record 2\nxxxxxxxxxxxxxxxxxxxx", "\x7fELF" + strings.Repeat("x", 100), recordMagic} {
 		if _, err := OpenRecording(strings.NewReader(s)); !errors.Is(err, ErrNoRecording) {
 			t.Errorf("%q: got %v", s, err)
 		}

@@ -12,7 +12,7 @@ import (
 
 var kill = Nemesis{
 	Name: "kill",
-	Doc: "kills one node, a minority, a majority, all or the leader, as SIGKILL does, or together with its machine where that can crash, or one after " +
+	Doc: "kills one node, a minority, a majority, all, all observers or the leader, as SIGKILL does, or together with its machine where that can crash, or one after " +
 		"the other in succession; mended by starting all that are down",
 	Can:   func(cluster.Cluster) error { return nil },
 	Break: breakKill,

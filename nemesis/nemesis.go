@@ -20,7 +20,8 @@ type Nemesis struct {
 	// Break does one thing chosen with r, probes whether it took hold and says what it did (ID is filled in by the caller). An error
 	// means that the attempt itself failed; a fault that did not take hold is a Fault with Held false.
 	Break func(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error)
-	// Mend undoes whatever any Break of this nemesis may have done. Idempotent, without memory.
+	// Mend undoes whatever any Break of this nemesis may have done. Idempotent, without memory. An error that wraps ErrNothing means that it cannot be
+	// done, or be seen to have been, before other faults are mended.
 	Mend func(ctx context.Context, c cluster.Cluster) (history.Fault, error)
 }
 

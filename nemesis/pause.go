@@ -12,7 +12,7 @@ import (
 
 var pause = Nemesis{
 	Name: "pause",
-	Doc: "stops one node, a minority, a majority, all or the leader without its noticing, as SIGSTOP does, or its whole machine where that can be frozen; " +
+	Doc: "stops one node, a minority, a majority, all, all observers or the leader without its noticing, as SIGSTOP does, or its whole machine where that can be frozen; " +
 		"mended by letting all go on",
 	Can:   canPause,
 	Break: breakPause,

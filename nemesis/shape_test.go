@@ -262,6 +262,25 @@ func TestWallClockThatWasLeftWrong(t *testing.T) {
 	}
 }
 
+// TestWallClockThatIsNotLeftWrong: what a busy machine's answers leave open, and what those who discipline its clock do to it, is no fault.
+func TestWallClockThatIsNotLeftWrong(t *testing.T) {
+	f := newFake(1)
+	for _, c := range []struct {
+		after, off time.Duration
+		fits       bool
+	}{
+		{time.Second, 100 * time.Millisecond, true}, {time.Second, -100 * time.Millisecond, true}, {time.Second, leastJump, false}, {time.Second, -leastJump, false},
+		{1000 * time.Second, time.Second, true}, {1000 * time.Second, 2 * time.Second, false},
+	} {
+		stood := Stands(t.Context(), f, 0)
+		now := stood.sights[0]
+		now.asked, now.seen, now.status.Wall = now.asked+c.after, now.seen+c.after, now.status.Wall.Add(c.after+c.off)
+		if off, fits := stood.left(now); off != c.off || fits != c.fits {
+			t.Errorf("off by %v after %v: got %v, %v", c.off, c.after, off, fits)
+		}
+	}
+}
+
 // TestClocksThatNobodyCanSeeAreNotMended by the word of nobody: the fault stays open until somebody answers.
 func TestClocksThatNobodyCanSeeAreNotMended(t *testing.T) {
 	f := newFake(2)

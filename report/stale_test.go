@@ -88,6 +88,35 @@ func TestStaleness(t *testing.T) {
 	}
 }
 
+// TestReadsOfWhichNothingIsKnown: nobody knows since when there is nothing where keys are erased, nor what is newer where no write carries a version.
+func TestReadsOfWhichNothingIsKnown(t *testing.T) {
+	told := func(version uint64, others ...string) (b builder) {
+		at := func() time.Duration { return time.Duration(len(b)) * s }
+		call := func(m history.Mop, version uint64) {
+			b.client(at(), 1, history.Invoke, "n1", m, 0, "")
+			b.client(at(), 1, history.OK, "n1", m, version, "")
+		}
+		call(history.Mop{F: "write", Key: "k", In: []int{1}}, version)
+		for _, f := range others {
+			b.client(at(), 1, history.Invoke, "n1", history.Mop{F: f, Key: "k"}, 0, "")
+			b.client(at(), 1, history.Fail, "n1", history.Mop{F: f, Key: "k"}, 0, "")
+		}
+		call(history.Mop{F: "read", Key: "k"}, 0)
+		return b
+	}
+	if got, want := stalenessOf(t, told(5)), (Stale{Reads: 1, Stale: 1, Versions: 1, VersionsP50: 1, VersionsP99: 1, Time: s, TimeP50: s, TimeP99: s}); got == nil || *got != want {
+		t.Errorf("a key that is never erased: got %+v, want %+v", got, want)
+	}
+	for _, f := range []string{"delete", "create-ephemeral"} {
+		if got, want := stalenessOf(t, told(5, f)), (Stale{Reads: 1}); got == nil || *got != want {
+			t.Errorf("a key with a %s: got %+v, want %+v", f, got, want)
+		}
+	}
+	if got := stalenessOf(t, told(0)); got != nil {
+		t.Errorf("without versions: got %+v, want nothing", got)
+	}
+}
+
 // TestStalenessAgainstItsDefinition, by counting for each read what it missed.
 func TestStalenessAgainstItsDefinition(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))

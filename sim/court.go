@@ -52,7 +52,8 @@ type verdict struct {
 }
 
 // forget what a process that has crashed had logged or applied beyond an index, and nobody else: it was neither synced nor shown to anyone. The
-// only voter elects itself and commits before its disk knows; what rests on that, replies above all, has not left the node.
+// only voter elects itself and commits before its disk knows, and a leader does whose proposals are Early and whose followers' disks are faster; what
+// rests on that, replies above all, has not left the node.
 func (c *court) forget(n *node, index uint64) {
 	for i := index + 1; i < uint64(len(c.entries)); i++ {
 		c.entries[i] = slices.DeleteFunc(c.entries[i], func(m mark) bool { return m.by == n.id && !m.shared })

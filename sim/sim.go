@@ -5,7 +5,7 @@
 // only in Sleep, Wait, in a Client's methods and in the cluster's powers.
 //
 // Messages between nodes are lost, duplicated, delayed and reordered. A node's effects leave it when what it logged before them is
-// synced, and not earlier. A crash takes all that was not. After every step the invariants of replicated logs are checked (court.go).
+// synced, and not earlier, but for messages that are Early. A crash takes all that was not. After every step the invariants of replicated logs are checked (court.go).
 package sim
 
 import (

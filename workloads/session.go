@@ -68,10 +68,10 @@ func away(which, share int) (ms int) {
 	return 2*t + share*t/1000
 }
 
-// Final reads all names.
+// Final reads all names, and closes the session that has read them.
 func (s *sessions) Final() (txns []history.Txn) {
 	for i := range s.names {
 		txns = append(txns, history.Txn{{F: history.Read, Key: "e" + strconv.Itoa(1+i)}})
 	}
-	return txns
+	return append(txns, history.Txn{{F: history.Close}})
 }

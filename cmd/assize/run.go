@@ -189,10 +189,27 @@ func validate(p harness.Plan) error {
 		Targets: targets.Names(), Observed: targets.Observed(), Clusters: kindNames(), Nemeses: nemeses, Modes: t.Modes, Flaws: t.FlawNames(),
 		Workloads: t.Workloads,
 	})
+	var field *harness.FieldError
+	if errors.As(err, &field) {
+		field.Reason += elsewhere(p, field.Field)
+	}
 	if err == nil && p.Record && p.Cluster == simKind {
 		err = &harness.FieldError{Field: "record", Reason: "only nodes that are processes record; in the simulator the seed repeats all of a run"}
 	}
 	return err
+}
+
+// elsewhere names the target that allows what the plan's own does not.
+func elsewhere(p harness.Plan, field string) string {
+	for _, t := range targets.Table {
+		has := map[string]bool{
+			"workload": slices.Contains(t.Workloads, p.Workload), "read": slices.Contains(t.Modes, p.Read), "flaw": slices.Contains(t.FlawNames(), p.Flaw),
+		}
+		if has[field] {
+			return fmt.Sprintf("; the target %s allows it", t.Name)
+		}
+	}
+	return ""
 }
 
 func number(c *cli.Context, name string, into *int) error {

@@ -82,11 +82,16 @@ func skewProcess(c *cli.Context) error {
 	if err != nil {
 		return wrong{err}
 	}
-	some := false
+	var given []string
 	for _, name := range skewFlags {
-		some = some || c.IsSet(name)
+		if c.IsSet(name) {
+			given = append(given, name)
+		}
 	}
-	if undo := c.Bool("undo"); some == undo {
+	switch undo := c.Bool("undo"); {
+	case undo && given != nil:
+		return usage("skew: --undo cannot be combined with --%s", given[0])
+	case !undo && given == nil:
 		return usage("skew needs --undo, or what to do to the clocks, one or more of --%s", strings.Join(skewFlags, ", --"))
 	}
 	clock, err := skew.Attach(pid)

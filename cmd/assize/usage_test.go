@@ -23,18 +23,24 @@ func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), err.String()
 }
 
-// misuses of what concerns containers and clocks, and the sentence that each gets.
+// misuses of what concerns containers, clocks and observers, and the sentence that each gets.
 var misuses = []struct{ args, want string }{
+	{"up --observers 1", `--observers: raft has no observers; those that have are zab`},
+	{"run --target raft --observers 1", `--observers: raft has no observers; those that have are zab`},
+	{"run --target zab --observers -1", `--observers: -1 is not from 0 to 94, which makes 99 nodes`},
+	{"up --target zab --observers two", `--observers: "two" is not a whole number from 1 on`},
 	{"run --cluster local --cut disconnect", `--cut: only links between containers can be cut in more than one way; --cluster must be docker`},
 	{"run --cluster docker --cut x", `--cut: unknown value "x"; allowed are packets, disconnect`},
 	{"run --grace 1ms", `--grace: 1ms is not from 1s to 1h`},
+	{"run --workload watch", `--workload: unknown value "watch"; allowed are register, set; the target zab allows it`},
+	{"run --read sync", `--read: unknown value "sync"; allowed are readindex, lease, leader, local; the target zab allows it`},
 	{"clean up", `clean takes no arguments, got "up"`},
 	{"clean --frob", `flag provided but not defined: -frob; see assize clean --help`},
 	{"skew more", `skew takes no arguments, got "more"`},
 	{"skew --undo", `--pid: "" is not the number of a process`},
 	{"skew --pid x --undo", `--pid: "x" is not the number of a process`},
 	{"skew --pid 1", `skew needs --undo, or what to do to the clocks, one or more of --wall, --mono, `},
-	{"skew --pid 1 --undo --wall 1h", `skew needs --undo, or what to do`},
+	{"skew --pid 1 --undo --wall 1h", `skew: --undo cannot be combined with --wall`},
 	{"skew --pid 1 --wall soon", `--wall: "soon" is not a duration, such as +1h, -250ms or 5s`},
 	{"skew --pid 1 --rate 0", `--rate: "0" is not a number from 0.001 to 1000`},
 	{"skew --pid 1 --rate 2 --mono-rate 1", `--rate cannot be combined with --wall-rate or --mono-rate`},
@@ -69,7 +75,7 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"run --cluster moon", `--cluster: unknown value "moon"; allowed are auto, sim, local, docker`},
 		{"run --seeds 1:2 --cluster docker", `--seeds runs in the simulator only; --cluster must be auto or sim, not "docker"`},
 		{"run --target zap", `--target: unknown value "zap"; allowed are raft, zab`},
-		{"run --workload watch", `--workload: unknown value "watch"; allowed are register, set`},
+		{"run --target zab --flaw resubmit", `--flaw: unknown value "resubmit"; allowed are ` + strings.Join(flawsOf("zab"), ", ") + "; the target raft allows it"},
 		{"run --target zab --workload x", `--workload: unknown value "x"; allowed are register, set, session, watch`},
 		{"run --strategy x", `--strategy: unknown value "x"; allowed are pinned, round-robin, random`},
 		{"run --read x", `--read: unknown value "x"; allowed are readindex, `},
@@ -108,10 +114,6 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"check", "check takes one argument, the run's directory; got 0"},
 		{"check " + dir, dir + " is not the directory of a run"},
 		{"list more", `list takes no arguments, got "more"`},
-		{"up --observers 1", `--observers: raft has no observers; those that have are zab`},
-		{"run --target raft --observers 1", `--observers: raft has no observers; those that have are zab`},
-		{"run --target zab --observers -1", `--observers: -1 is not from 0 to 94, which makes 99 nodes`},
-		{"up --target zab --observers two", `--observers: "two" is not a whole number from 1 on`},
 		{"up --nodes x", `--nodes: "x" is not a whole number from 1 on`},
 		{"up --read x", `--read: unknown value "x"; allowed are readindex, `},
 	}...) {
@@ -120,6 +122,11 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q, want %d and %q", c.args, status, stdout, stderr, exitUsage, c.want)
 		}
 	}
+}
+
+func flawsOf(target string) []string {
+	t, _ := targets.Find(target)
+	return t.FlawNames()
 }
 
 func TestListNamesEverything(t *testing.T) {

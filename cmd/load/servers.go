@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// servers is a cluster of three processes on this machine.
+// servers is a cluster of processes on this machine.
 type servers struct {
 	name      string
 	protocol  protocol

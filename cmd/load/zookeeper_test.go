@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -79,5 +82,27 @@ func TestLoadOnZooKeeper(t *testing.T) {
 	}
 	if _, err := (load{zookeeper, []string{address}, set, 1, time.Millisecond, toLeader}).run(t.Context()); err == nil || !strings.Contains(err.Error(), "leads") {
 		t.Errorf("a server alone: %v", err)
+	}
+}
+
+// TestAnswerToAnotherRequest is none: what is counted has been answered.
+func TestAnswerToAnotherRequest(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go func() {
+		defer theirs.Close()
+		for xid := range int32(2) {
+			if _, err := io.CopyN(io.Discard, theirs, int64(len(jute.AppendFrame(nil, (&jute.Request{Op: jute.Ping}).Encode())))); err != nil {
+				return
+			}
+			theirs.Write(jute.AppendFrame(nil, (&jute.Response{Xid: 2*(xid+1) - 1}).Encode(jute.Ping)))
+		}
+	}()
+	s := zkSession{Conn: ours, r: bufio.NewReader(ours)}
+	if _, err := s.ask(jute.Request{Op: jute.Ping}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.ask(jute.Request{Op: jute.Ping}); err == nil || !strings.Contains(err.Error(), "number 2 is answered as number 3") {
+		t.Errorf("got %v", err)
 	}
 }

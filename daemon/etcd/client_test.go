@@ -322,7 +322,8 @@ func TestStatusOfANode(t *testing.T) {
 	}
 	got.Counters, got.Wall, got.Process = nil, time.Time{}, 0
 	want := cluster.Status{
-		Role: machine.Leader, Leader: "n1", Term: 7, Commit: 9, Applied: 9, Hash: machine.NewStore(0).Hash(), Members: []string{"n1", "n2", "n3"}, Mono: 77 * time.Second,
+		Role: machine.Leader, Leader: "n1", Term: 7, Commit: 9, Applied: 9, Hash: machine.NewStore(0).Hash(), Position: 9, Members: []string{"n1", "n2", "n3"},
+		Mono: 77 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -161,6 +161,31 @@ func TestLostConnectionIsSeen(t *testing.T) {
 	}
 }
 
+// TestLateAnswerIsNotHeard: an operation that has failed for its user leaves no watch behind.
+func TestLateAnswerIsNotHeard(t *testing.T) {
+	h := newToy()
+	address := serve(t, h)
+	v := travel(t)
+	v.timeout = short
+	if _, err := v.to(address); err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() { h.silent = true })
+	if _, err := v.c.Do(t.Context(), history.Txn{{F: history.Watch, Key: "a"}}); err == nil || errors.Is(err, cluster.ErrNotDone) {
+		t.Fatalf("got %v", err)
+	}
+	h.set(func() { h.silent = false })
+	l := v.c.(*client).session.line
+	late := jute.Response{Xid: l.newest, Err: jute.NoNode}
+	if _, err := l.understand(late.Encode(jute.Exists)); err == nil {
+		t.Error("a late answer is heard")
+	}
+	v.timeout = long
+	if _, err := v.to(address); err != nil || h.count(jute.SetWatches) != 0 {
+		t.Errorf("%v, and watches that nobody has left are set anew", err)
+	}
+}
+
 func TestWhatNeedsASession(t *testing.T) {
 	h := newToy()
 	address := serve(t, h)

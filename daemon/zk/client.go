@@ -56,7 +56,7 @@ func Dial(ctx context.Context, address string, o cluster.Options) (cluster.Clien
 // on.
 func (c *client) Close() error {
 	if c.carried != nil {
-		return c.session.line.Conn.Close()
+		return c.session.line.hangUp()
 	}
 	c.session.leave()
 	return nil
@@ -102,8 +102,15 @@ func (c *client) do(ctx context.Context, t history.Txn) (cluster.Answer, error) 
 	case <-a.done:
 		return a.answer, a.err
 	case <-ctx.Done():
-		return cluster.Answer{}, a.abandon(ctx.Err())
 	}
+	if c.carried != nil {
+		// What the session was told with the answer, and the watch that it has left, must not be there without the answer: it has come by now, or never will.
+		c.session.line.hangUp()
+		if !c.carried.open(settle) {
+			return a.answer, a.err
+		}
+	}
+	return cluster.Answer{}, a.abandon(ctx.Err())
 }
 
 // free waits for the answer to an operation whose caller has not waited: replies come in order, so that none comes before it.

@@ -375,7 +375,7 @@ func TestCloseEndsTheSession(t *testing.T) {
 
 func TestStatusOfANode(t *testing.T) {
 	h := newToy()
-	h.status.Counters, h.status.Applied = machine.Counters{Elections: 4}, 9
+	h.status.Counters, h.status.Applied, h.status.Position = machine.Counters{Elections: 4}, 9, 7<<32|9
 	got, err := Status(t.Context(), serve(t, h))
 	if err != nil {
 		t.Fatal(err)
@@ -390,7 +390,7 @@ func TestStatusOfANode(t *testing.T) {
 		t.Error("the process has no name")
 	}
 	got.Counters, got.Wall, got.Process = nil, time.Time{}, 0
-	want := cluster.Status{Role: machine.Leader, Leader: "n1", Term: 7, Commit: 9, Applied: 9, Members: []string{"n1", "n2", "n3"}, Mono: 77 * time.Second}
+	want := cluster.Status{Role: machine.Leader, Leader: "n1", Term: 7, Commit: 9, Applied: 9, Position: 7<<32 | 9, Members: []string{"n1", "n2", "n3"}, Mono: 77 * time.Second}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -42,6 +42,7 @@ type line struct {
 	newest  int32 // xid of the last request, but for pings
 	last    jute.ReplyHeader
 	fault   error // of the server, if it has talked nonsense
+	deaf    bool  // nothing more is understood
 }
 
 // sent is a request without a reply.
@@ -116,9 +117,20 @@ func (l *line) next() ([]byte, error) {
 	return jute.AppendFrame(make([]byte, 0, 4+len(payload)), payload), nil
 }
 
+// hangUp for good: what has not been understood by now never will be, so that a watch whose user was told that it failed is not left.
+func (l *line) hangUp() error {
+	l.mu.Lock()
+	l.deaf = true
+	l.mu.Unlock()
+	return l.Conn.Close()
+}
+
 func (l *line) accuse(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.deaf {
+		return err
+	}
 	l.fault = fmt.Errorf("%w: %w", err, cluster.ErrNonsense)
 	return l.fault
 }
@@ -128,6 +140,9 @@ func (l *line) accuse(err error) error {
 func (l *line) understand(payload []byte) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.deaf {
+		return nil, net.ErrClosed
+	}
 	if !l.known {
 		if !l.greeted || len(payload) > 100 { // go-zookeeper's buffer
 			return nil, errors.New("no answer to a handshake")

@@ -29,9 +29,12 @@ type Settings struct {
 // defaultTick is what ZooKeeper takes where the file says nothing.
 const defaultTick = 3 * time.Second
 
-// unserved are keys that promise what there is not here, to clients or to the ensemble. All that end in a dot are prefixes.
+// unserved are keys that promise what there is not here, to clients or to the ensemble, unless they are switched off: above all that somebody is kept out.
+// All that end in a dot are prefixes.
 var unserved = []string{
 	"secureClientPort", "secureClientPortAddress", "sslQuorum", "dynamicConfigFile", "minSessionTimeout", "maxSessionTimeout", "group.", "weight.",
+	"requireClientAuthScheme", "sessionRequireClientSASLAuth", "enforce.auth.enabled", "quorum.auth.enableSasl", "quorum.auth.learnerRequireSasl",
+	"quorum.auth.serverRequireSasl",
 }
 
 // ReadSettings of the server whose zoo.cfg this is. Its number is in the file myid of its dataDir, unless it is alone.
@@ -97,7 +100,7 @@ func (s *Settings) set(key, value string, host, port *string) (err error) {
 	unserves := func(k string) bool { return key == k || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k) }
 	number, member := strings.CutPrefix(key, "server.")
 	switch {
-	case slices.ContainsFunc(unserved, unserves):
+	case value != "false" && slices.ContainsFunc(unserved, unserves):
 		return errors.New("there is no such thing here")
 	case member:
 		return s.member(number, value)

@@ -75,10 +75,19 @@ func TestParseSettingsRefuses(t *testing.T) {
 		"minSessionTimeout=100":           "no such thing",
 		"dynamicConfigFile=zoo.dynamic":   "no such thing",
 		"a=\\u12":                         "invalid unicode",
+		// Whoever has them in his file means to keep somebody out.
+		"requireClientAuthScheme=sasl":      "no such thing",
+		"sessionRequireClientSASLAuth=true": "no such thing",
+		"enforce.auth.enabled=true":         "no such thing",
+		"quorum.auth.enableSasl=true":       "no such thing",
+		"sslQuorum=true":                    "no such thing",
 	} {
 		if s, err := parseSettings([]byte(least + line + "\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v, want %q", line, s, err, want)
 		}
+	}
+	if s, err := parseSettings([]byte(least + "sslQuorum=false\nquorum.auth.enableSasl=false\n")); err != nil || len(s.Unheeded) != 2 {
+		t.Errorf("what is switched off: %+v, %v", s, err)
 	}
 	if _, err := parseSettings([]byte("dataDir=d\n")); err == nil || err.Error() != "clientPort is missing" {
 		t.Errorf("without clientPort: %v", err)

@@ -2,6 +2,7 @@ package zab
 
 import (
 	"testing"
+	"time"
 
 	"assize/machine"
 )
@@ -217,6 +218,9 @@ func TestE6E7NoQuorumNoLeader(t *testing.T) {
 func TestE6LeaderThatIsLeft(t *testing.T) {
 	w := newWorld(1, 3, 0, machine.Options{}).startAll()
 	l := w.elect(t)
+	for l.ticks%(2*l.ping) != 0 {
+		w.tick(1)
+	}
 	for _, n := range w.nodes {
 		if n != l {
 			n.step(func() { n.look() })
@@ -224,10 +228,23 @@ func TestE6LeaderThatIsLeft(t *testing.T) {
 	}
 	for range 2*l.ping + 3 { // the news is under way
 		if w.tick(1); l.state == looking {
+			if l.ticks%(2*l.ping) != 0 {
+				t.Errorf("it is asked %d ticks after a second ping, and pings every %d", l.ticks%(2*l.ping), l.ping)
+			}
 			return
 		}
 	}
 	t.Errorf("it leads nobody: %s", w.states())
+}
+
+// Better votes are waited for as long as in ZooKeeper, however long its syncLimit, and never for so long that its followers would give up.
+func TestBetterVotesAreWaitedForSoLong(t *testing.T) {
+	for _, c := range []struct{ election, want time.Duration }{{10 * time.Second, 200 * time.Millisecond}, {300 * time.Millisecond, 200 * time.Millisecond}, {90 * time.Millisecond, 60 * time.Millisecond}} {
+		o := defaults(machine.Options{Election: c.election})
+		if got := time.Duration(timingOf(o).finalize) * o.Tick; got != c.want {
+			t.Errorf("with a syncLimit of %v: got %v, want %v", c.election, got, c.want)
+		}
+	}
 }
 
 // E10, measured: how many notifications an election takes.

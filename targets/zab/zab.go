@@ -26,8 +26,8 @@ import (
 //   - The reply to a sync carries the zxid that it stands for, not that of the server's last transaction.
 //   - A malformed request, and a sync whose session has moved, use up no zxid.
 //   - Containers and TTL nodes are looked after every ten ticks of sessions, not every minute.
-//   - There are no local sessions, no read-only servers, no SASL (it is answered as by a ZooKeeper without it), no reconfiguration, no limit on
-//     what is outstanding, no quotas.
+//   - There are no local sessions, no read-only servers, no SASL (it is answered as by a ZooKeeper without it), no reconfiguration, no quotas. What is
+//     outstanding is limited by the front end.
 type Server struct {
 	id   int
 	o    machine.Options
