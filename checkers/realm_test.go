@@ -163,7 +163,9 @@ func (w *realm) resume(v *visitor) {
 		case was.made == 0 && is.made > 0:
 			f = history.Created
 		case was.made > 0 && is.made == 0:
-			f = history.Deleted
+			if f = history.Deleted; w.wrong == "missed" {
+				f, w.wronged = history.Changed, true
+			}
 		case is.made > was.made:
 			f = history.Changed
 		}
@@ -379,7 +381,7 @@ func TestSessionsOfAGoodRealmAreNeverConvicted(t *testing.T) {
 		{"outlives", false, []string{"ephemeral"}, 50}, {"vanishes", false, []string{"ephemeral"}, 50}, {"shared", false, []string{"ephemeral", "expiry"}, 90},
 		{"immortal", false, []string{"ephemeral"}, 50}, {"immortal", false, []string{"expiry"}, 90}, {"number", false, []string{"sequence"}, 90}, {"back", false, []string{"image"}, 40},
 		{"lost", true, []string{"watch"}, 90}, {"late", true, []string{"watch"}, 90}, {"twice", true, []string{"watch"}, 90}, {"kind", true, []string{"watch"}, 80},
-		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
+		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"missed", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
 	} {
 		happened, convicted, judged := 0, 0, map[string]int{}
 		for seed := range uint64(100) {

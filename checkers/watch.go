@@ -14,9 +14,9 @@ var watch = Checker{
 	Question: "is every change of a watched register told, once, in order, before the session can see it?",
 	Doc: "by versions and positions, which order all changes. A watch that was left in the state of a position is owed the next change after it. A session " +
 		"must have been told by the time that it gets any answer from a state that has the change: so before it reads it, before its own write is " +
-		"answered, and whether it has changed servers meanwhile or not. It is told no more often than it has, or may have, left watches, of what can have happened, and " +
-		"on one connection in the order of the changes. What was missed between two connections may be told as one, and where a register is not " +
-		"there before and after, that it was there meanwhile need not be told. Writes of which nobody knows excuse what they can. O(n log n)",
+		"answered, and whether it has changed servers meanwhile or not. It is told no more often than it has, or may have, left watches, of what can have " +
+		"happened, and on one connection in the order of the changes. What was missed between two connections may be told as one, and where a register " +
+		"is not there before and after, that it was there meanwhile need not be told. Writes of which nobody knows excuse what they can. O(n log n)",
 	Check: checkWatch,
 }
 
@@ -148,6 +148,13 @@ func (j *watchJudgement) after(key string, version uint64) (alteration, bool) {
 		return alteration{version: math.MaxUint64}, false
 	}
 	return list[n], true
+}
+
+// happened tells whether a register was deleted, or written, since a watch was left and before an event.
+func (j *watchJudgement) happened(w leftWatch, deleted bool, event int) bool {
+	return slices.ContainsFunc(j.changes[w.key], func(a alteration) bool {
+		return a.version > w.at && a.deleted == deleted && (!a.write || j.calls[a.call].Invoke < event)
+	})
 }
 
 // before tells whether one of the events comes before another one.
@@ -306,8 +313,11 @@ func (s *watchingSession) notice(event int) {
 		s.accuse(event, &w, "was told %s of %s, and nobody had changed it", m.F, m.Key)
 		return
 	}
-	if w.connections != s.connections {
-		return // the change may be any, or several
+	if w.connections != s.connections { // the change may be any, or several
+		if !possible && !s.happened(w, m.F == history.Deleted, event) {
+			s.accuse(event, &w, "was told %s of %s, and nothing of the kind had happened to it", m.F, m.Key)
+		}
+		return
 	}
 	n := notice{event, w, w.at + 1}
 	if !possible {

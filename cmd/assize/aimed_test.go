@@ -75,7 +75,7 @@ func slowLeader(f history.Fault, leader string) bool {
 func deafLeader(f history.Fault, _ string) bool {
 	shape, links, _ := strings.Cut(f.What, " on ")
 	delay, err := time.ParseDuration(strings.TrimPrefix(shape, "delay "))
-	return err == nil && delay >= 120*time.Millisecond && delay <= 220*time.Millisecond && strings.HasPrefix(links, "links into the leader ")
+	return err == nil && delay >= 250*time.Millisecond && delay <= 450*time.Millisecond && strings.HasPrefix(links, "links into the leader ")
 }
 
 func anyLeader(history.Fault, string) bool { return true }
@@ -111,11 +111,11 @@ func cyclic(t *testing.T, p harness.Plan, period time.Duration, cycles ...cycle)
 	return p
 }
 
-// convictedByCycles repeats a cycle of aimed faults until linearizability is refuted with the operations named; it may take three runs.
+// convictedByCycles repeats a cycle of aimed faults until linearizability is refuted with the operations named; it may take five runs.
 func convictedByCycles(t *testing.T, claim string, p harness.Plan, period time.Duration, cycles ...cycle) {
 	t.Helper()
 	p = cyclic(t, p, period, cycles...)
-	for seed := uint64(1); seed <= 3; seed++ {
+	for seed := uint64(1); seed <= 5; seed++ {
 		p.Seed = seed
 		if v := byPlan(t, p, "--expect", claim+"=violated"); judgement(v, "linearizable") == checkers.Invalid {
 			named(t, v)
@@ -125,28 +125,32 @@ func convictedByCycles(t *testing.T, claim string, p harness.Plan, period time.D
 			return
 		}
 	}
-	t.Error("not convicted in three runs")
+	t.Error("not convicted in five runs")
 }
 
 // handedOver lets the leader hand over while it hears of everything late: until it hears of its successor it answers what that has overwritten.
-// Many clients, for each of the leader's is silenced by its first write.
+// Many clients, for each of the leader's is silenced by its first write, and patient elections, so that nobody else is elected on a busy machine.
 func handedOver(t *testing.T, on string) {
 	t.Helper()
-	convictedByCycles(t, "R1", harness.Plan{Cluster: on, Read: "leader", Rate: 600, Clients: 100, Time: 24 * time.Second}, 4*time.Second,
-		cycle{"shape", 0, 2500 * time.Millisecond, deafLeader}, cycle{"transfer", 1500 * time.Millisecond, time.Second, anyLeader})
+	p := harness.Plan{Cluster: on, Read: "leader", Rate: 600, Clients: 100, Time: 22 * time.Second, Election: time.Second, Heartbeat: 150 * time.Millisecond}
+	convictedByCycles(t, "R1", p, 5*time.Second,
+		cycle{"shape", 0, 3500 * time.Millisecond, deafLeader}, cycle{"transfer", 1800 * time.Millisecond, time.Second, anyLeader})
 }
 
 func TestR1OnProcesses(t *testing.T) {
+	t.Parallel()
 	handedOver(t, "local")
 }
 
 func TestR1InContainers(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	handedOver(t, dockerKind)
 }
 
 func TestR2InContainers(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	validOnProcesses(t, "--cluster", "docker", "--read", "readindex", "--nemesis", "partition,clock,pause", "--time", "10s")
 }
 
@@ -154,16 +158,19 @@ func TestR2InContainers(t *testing.T) {
 // heartbeats are slow, too, and it would be deposed.
 func TestR3InContainers(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	convictedByCycles(t, "R3", harness.Plan{Cluster: dockerKind, Read: "lease", Rate: 400, Clients: 20, Time: 26 * time.Second}, 8*time.Second,
 		cycle{"clock", 0, 3 * time.Second, slowLeader}, cycle{"partition", 400 * time.Millisecond, 2 * time.Second, cutLeader})
 }
 
 func TestR3InContainersWithTrueClocks(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	validOnProcesses(t, "--cluster", "docker", "--read", "lease", "--nemesis", "kill,pause,partition,shape", "--time", "10s")
 }
 
 func TestR4InContainers(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	convictedOnProcesses(t, 5, "--cluster", "docker", "--read", "local", "--nemesis", "partition", "--time", "8s")
 }

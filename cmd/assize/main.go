@@ -32,12 +32,15 @@ func main() {
 	os.Exit(assize(ctx, os.Args, os.Stdout, os.Stderr))
 }
 
-// interruptible is done at the first Ctrl-C. At the second this process ends at once. Nodes that are processes end with it; containers go on, healed, until
+// interruptible is done at the first Ctrl-C, or when the terminal is closed. At the second this process ends at once. Nodes that are processes end with it; containers go on, healed, until
 // clean or the next run removes them.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		cancel()

@@ -75,13 +75,16 @@ func validOnProcesses(t *testing.T, args ...string) {
 }
 
 func TestR2OnProcesses(t *testing.T) {
+	t.Parallel()
 	validOnProcesses(t, "--cluster", "local", "--read", "readindex", "--nemesis", allNemeses, "--time", "10s")
 }
 
 func TestR3OnProcessesWithTrueClocks(t *testing.T) {
+	t.Parallel()
 	validOnProcesses(t, "--cluster", "local", "--read", "lease", "--nemesis", "kill,pause,partition", "--time", "10s")
 }
 
 func TestR4OnProcesses(t *testing.T) {
+	t.Parallel()
 	convictedOnProcesses(t, 5, "--cluster", "local", "--read", "local", "--nemesis", "partition", "--time", "8s")
 }

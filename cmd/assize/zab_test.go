@@ -171,11 +171,13 @@ func staleInOrder(t *testing.T, on string) {
 }
 
 func TestZ1OnProcesses(t *testing.T) {
+	t.Parallel()
 	staleInOrder(t, "local")
 }
 
 func TestZ1InContainers(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	staleInOrder(t, dockerKind)
 }
 
@@ -213,6 +215,7 @@ func fresh(t *testing.T, v report.Verdict) {
 
 // TestZ4OnProcesses has six clusters at once, which have little to do: of such runs less than half convict.
 func TestZ4OnProcesses(t *testing.T) {
+	t.Parallel()
 	p := behindACut(t, "local")
 	for range 3 {
 		verdicts := make([]report.Verdict, 6)
@@ -236,6 +239,7 @@ func TestZ4OnProcesses(t *testing.T) {
 
 func TestZ4InContainers(t *testing.T) {
 	needsDocker(t)
+	t.Parallel()
 	p := behindACut(t, dockerKind)
 	convicted := false
 	for p.Seed = 1; p.Seed <= 10 && !convicted; p.Seed++ {
