@@ -121,6 +121,9 @@ func TestZ6AcknowledgedUpdatesAreNotLost(t *testing.T) {
 func TestZ8Z9Z11SessionsKeepTheirPromises(t *testing.T) {
 	holds(t, zabOf("local", "session", "kill", "pause", "partition", "clock", "shape"), 40)
 	holds(t, zabOf("quorum-sync", "session", "kill", "pause", "partition", "clock", "shape"), 5)
+	alone := zabOf("local", "session", "kill") // it takes office within the step in which its log is committed
+	alone.Nodes = 1
+	holds(t, alone, 20)
 }
 
 // TestZ5Z10WatchesTellAllInTimeAndInOrder, also to those who go from server to server.
