@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -81,7 +82,12 @@ func compare(ctx context.Context, w io.Writer, c comparison) (err error) {
 			return err
 		}
 	}
+	dir := c.dir
 	for _, k := range c.contests {
+		// A node of one contest must not find what one of another has left.
+		if c.dir = filepath.Join(dir, k.name); os.MkdirAll(c.dir, 0o777) != nil {
+			return fmt.Errorf("%s cannot be made", c.dir)
+		}
 		if err := k.run(ctx, w, c); err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}

@@ -234,7 +234,11 @@ func (s *servers) last() string {
 	var b strings.Builder
 	for i, log := range s.logs {
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		fmt.Fprintf(&b, "%s %d:\n  %s\n", s.name, i+1, strings.Join(lines[max(0, len(lines)-5):], "\n  "))
+		from := max(0, len(lines)-5)
+		if panicked := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "panic:") }); panicked >= 0 {
+			from = panicked
+		}
+		fmt.Fprintf(&b, "%s %d:\n  %s\n", s.name, i+1, strings.Join(lines[from:min(len(lines), from+20)], "\n  "))
 	}
 	return b.String()
 }
