@@ -85,8 +85,9 @@ func compare(ctx context.Context, w io.Writer, c comparison) (err error) {
 	dir := c.dir
 	for _, k := range c.contests {
 		// A node of one contest must not find what one of another has left.
-		if c.dir = filepath.Join(dir, k.name); os.MkdirAll(c.dir, 0o777) != nil {
-			return fmt.Errorf("%s cannot be made", c.dir)
+		c.dir = filepath.Join(dir, k.name)
+		if err := os.MkdirAll(c.dir, 0o777); err != nil {
+			return err
 		}
 		if err := k.run(ctx, w, c); err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)

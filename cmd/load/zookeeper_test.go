@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +106,24 @@ func TestAnswerToAnotherRequest(t *testing.T) {
 	}
 	if _, err := s.ask(jute.Request{Op: jute.Ping}); err == nil || !strings.Contains(err.Error(), "number 2 is answered as number 3") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestContestsShareNoDirectory: the nodes of two contests have the same names, and other logs.
+func TestContestsShareNoDirectory(t *testing.T) {
+	seen, dir := map[string]bool{}, t.TempDir()
+	none := errors.New("nothing to measure")
+	for _, name := range []string{"one", "other"} {
+		k := contest{name: name, systems: []func(comparison) (*servers, error){func(c comparison) (*servers, error) {
+			if info, err := os.Stat(c.dir); err != nil || !info.IsDir() || seen[c.dir] {
+				t.Errorf("%s: got %q, %v, want a directory of its own", name, c.dir, err)
+			}
+			seen[c.dir] = true
+			return nil, none
+		}}}
+		err := compare(t.Context(), io.Discard, comparison{contests: []contest{k}, rounds: 1, binary: "x", dir: dir})
+		if !errors.Is(err, none) {
+			t.Errorf("got %v, want %v", err, none)
+		}
 	}
 }
