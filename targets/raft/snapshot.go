@@ -15,18 +15,17 @@ type image struct {
 	sessions    *machine.Sessions
 }
 
-const imageFormat = 1
+const imageFormat = 2
 
+// encodeImage of what is applied. The store, the most of it, is written last and where it is to stay.
 func (r *Raft) encodeImage(index, term uint64) []byte {
-	store, sessions := r.store.Snapshot(), r.sessions.Encode()
-	e := machine.Encoder{B: make([]byte, 0, 128+16*len(r.ruling.members)+len(store)+len(sessions))}
+	var e machine.Encoder
 	e.Byte(imageFormat)
 	e.Uint(index)
 	e.Uint(term)
 	r.ruling.encode(&e)
-	e.Bytes(store)
-	e.Bytes(sessions)
-	return e.B
+	e.Bytes(r.sessions.Encode())
+	return r.store.AppendSnapshot(e.B)
 }
 
 var errImage = errors.New("a snapshot that no server has taken")
@@ -52,10 +51,11 @@ func decodeImage(b []byte, keep int) (i image, err error) {
 	if i.config, err = decodeConfig(d); err != nil {
 		return i, err
 	}
-	store, sessions := d.Bytes(), d.Bytes()
-	if err = d.Done(); err != nil {
+	sessions := d.Bytes()
+	if err = d.Err(); err != nil {
 		return i, err
 	}
+	store := d.Rest()
 	if i.store, err = machine.RestoreStore(store, keep); err != nil {
 		return i, err
 	}
