@@ -295,40 +295,38 @@ func TestForeignSegment(t *testing.T) {
 
 // TestForeignBase: neither does a base of another log, nor one of this that belongs elsewhere.
 func TestForeignBase(t *testing.T) {
-	write := func(dir string) (l *Log) {
-		l, _ = open(t, dir, Options{})
-		for range 2 {
-			if err := errors.Join(appendText(l, "a"), l.Install([]byte("b"), nil)); err != nil {
-				t.Fatal(err)
-			}
+	write := func(dir string) []byte {
+		l, _ := open(t, dir, Options{})
+		if err := errors.Join(appendText(l, "a"), l.Install([]byte("b"), nil), appendText(l, "c"), l.Install([]byte("d"), nil), l.Close()); err != nil {
+			t.Fatal(err)
 		}
-		return l
+		b, err := os.ReadFile(filepath.Join(dir, baseName(3)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
 	}
-	dir, other := t.TempDir(), t.TempDir()
-	name := filepath.Join(dir, baseName(3))
-	l := write(dir)
-	write(other).Close()
-	own, err := os.ReadFile(name)
+	dir := t.TempDir()
+	own, foreign := write(dir), write(t.TempDir())
+	segment, err := os.ReadFile(filepath.Join(dir, segmentName(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := os.ReadFile(filepath.Join(other, baseName(3)))
-	if err != nil {
-		t.Fatal(err)
+	changed := func(change func(*header)) []byte {
+		h, err := decodeHeader(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&h)
+		b := append(h.encode(), own[headerSize:len(own)-4]...)
+		return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	}
-	if err := errors.Join(appendText(l, "c"), l.Install([]byte("d"), nil), l.Close()); err != nil {
-		t.Fatal(err)
-	}
-	later, err := os.ReadFile(filepath.Join(dir, baseName(4)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	segment, err := os.ReadFile(filepath.Join(dir, segmentName(4)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, b := range map[string][]byte{"of another log": foreign, "of this log, for another place": own, "a segment": segment} {
-		if err := os.WriteFile(filepath.Join(dir, baseName(4)), b, 0o644); err != nil {
+	for what, b := range map[string][]byte{
+		"of another log": foreign, "a segment": segment,
+		"another number": changed(func(h *header) { h.number-- }), "another place": changed(func(h *header) { h.chain.seq-- }),
+		"another past": changed(func(h *header) { h.chain.last++ }), "another length": changed(func(h *header) { h.state++ }),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, baseName(3)), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if l, found, err := Open(dir, Options{}); err == nil {
@@ -336,7 +334,7 @@ func TestForeignBase(t *testing.T) {
 			t.Errorf("%s: got %q", what, seen(found))
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, baseName(4)), later, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, baseName(3)), changed(func(*header) {}), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, found := open(t, dir, Options{}); string(found.Snapshot) != "d" {
