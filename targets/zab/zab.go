@@ -24,8 +24,14 @@ import (
 //     leap for them: see observe.
 //   - A connection's writes behind a sync wait for it. In ZooKeeper, too, the sync's reply is sent before theirs.
 //   - The reply to a sync carries the zxid that it stands for, not that of the server's last transaction.
-//   - A malformed request, and a sync whose session has moved, use up no zxid.
-//   - Containers and TTL nodes are looked after every ten ticks of sessions, not every minute.
+//   - A sync whose session has moved uses up no zxid. A multi of no parts, and one whose session has moved, are refused as any other write.
+//   - Watches of several modes that one connection leaves on one path stand side by side, as since ZooKeeper 3.9 (ZOOKEEPER-4466), and checkWatches asks for
+//     the connection's own. In 3.8 the last mode replaces the others, and anybody's watch will do.
+//   - TTL nodes can be had without asking for them (extendedTypesEnabled). Containers and TTL nodes are looked after every ten ticks of sessions, not every
+//     minute.
+//   - Text that is no UTF-8, or beyond its first three bytes, is given back as it came, and not as Java's characters of 16 bits have it.
+//   - A check by itself that holds is Unimplemented: ZooKeeper does not answer it. Neither does a createTTL without a TTL's flags, and a time below 0, end the
+//     server: its arguments are bad.
 //   - There are no local sessions, no read-only servers, no SASL (it is answered as by a ZooKeeper without it), no reconfiguration, no quotas. What is
 //     outstanding is limited by the front end.
 type Server struct {

@@ -80,8 +80,11 @@ func (t *Tree) readAll(q *jute.Request, who []jute.ID, r *jute.Response) {
 
 // below counts all descendants.
 func (t *Tree) below(path string, n *node) int {
-	if path == rootPath || path == "" {
+	switch path {
+	case rootPath:
 		return len(t.nodes) - 1
+	case "":
+		return len(t.nodes) // ZooKeeper counts the root as well
 	}
 	count := n.children.Len()
 	for name := range n.children.All() {
@@ -100,7 +103,8 @@ func (t *Tree) owned(session int64, prefix string) []string {
 		return nil
 	}
 	all := s.nodes.List()
-	if p := strings.TrimSpace(prefix); p == "" || p == rootPath {
+	blank := func(c rune) bool { return c <= ' ' } // to Java's trim
+	if p := strings.TrimFunc(prefix, blank); p == "" || p == rootPath {
 		return all
 	}
 	found := all[:0]
