@@ -157,17 +157,33 @@ func (s *Server) write(o *order) {
 	}
 }
 
+var errBody = errors.New("a transaction of another zxid")
+
+// decodeBody is what write proposes as zxid.
+func decodeBody(zxid int64, body []byte) (conn, seq uint64, x tree.Txn, err error) {
+	d := machine.NewDecoder(body)
+	conn, seq = d.Uint(), d.Uint()
+	if x, err = tree.DecodeTxn(d.Bytes()); err == nil {
+		err = d.Done()
+	}
+	if err == nil && x.Zxid != zxid {
+		err = errBody
+	}
+	return conn, seq, x, err
+}
+
+// sound tells whether a leader's transaction is one. Whether it fits the state nobody knows before it is applied: one that does not ends the server then.
+func (s *Server) sound(zxid int64, body []byte) bool {
+	_, _, _, err := decodeBody(zxid, body)
+	return err == nil
+}
+
 // deliver a transaction: it is committed. Whoever watches hears of it first, then whoever has asked for it, and then come the reads that wait
 // (claim Z10).
 func (s *Server) deliver(zxid int64, body []byte) {
-	d := machine.NewDecoder(body)
-	conn, seq := d.Uint(), d.Uint()
-	x, err := tree.DecodeTxn(d.Bytes())
-	if err == nil {
-		err = d.Done()
-	}
-	if err != nil || x.Zxid != zxid {
-		panic(fmt.Sprintf("zab: %#x is committed, and is %#x: %v", zxid, x.Zxid, err))
+	conn, seq, x, err := decodeBody(zxid, body)
+	if err != nil {
+		panic(fmt.Sprintf("zab: %#x is committed: %v", zxid, err))
 	}
 	r, changes := s.tree.Apply(&x)
 	s.applied++

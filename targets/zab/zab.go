@@ -16,7 +16,7 @@ import (
 // none that it has asked for after it; an event comes before the data that it announces and before the reply to the write that has made it; a request is
 // executed once or never, and whoever is not told which has lost his connection.
 //
-// Divergence from ZooKeeper:
+// Divergence from ZooKeeper 3.8, all that a client of one version could tell by:
 //
 //   - A session belongs to the connection on which the leader has validated it last, not to that connection's server.
 //   - A session's time-out is what it was made with. A client that comes back and asks for another one is told the old one.
@@ -42,7 +42,8 @@ type Server struct {
 	peer *peer
 
 	tree    *tree.Tree
-	applied uint64 // position of the last transaction that the tree has
+	vetted  *tree.Tree // of a leader's snapshot that is about to be installed
+	applied uint64     // position of the last transaction that the tree has
 	clock
 	stamp stamp
 	desk
@@ -95,6 +96,7 @@ func Load(c machine.Config) (*Server, error) {
 		return nil, err
 	}
 	s.peer = p
+	p.sound, p.whole = s.sound, s.whole
 	for n, ok := p.next(); ok; n, ok = p.next() {
 		if n.kind == installed {
 			if err := s.install(n.body); err != nil {
@@ -107,7 +109,7 @@ func Load(c machine.Config) (*Server, error) {
 
 // Step takes one event. The slices of the effects, not what they hold, are used again by the next Step.
 func (s *Server) Step(e machine.Event) machine.Effects {
-	s.out = machine.Effects{Log: s.out.Log[:0], Send: s.out.Send[:0], Reply: s.out.Reply[:0], Applied: s.out.Applied[:0]}
+	s.out = machine.Effects{Log: s.out.Log[:0], Send: s.out.Send[:0], Reply: s.out.Reply[:0], Applied: s.out.Applied[:0], Accused: s.out.Accused[:0]}
 	s.observe(e)
 	s.peer.begin(&s.out)
 	switch {
@@ -148,9 +150,7 @@ func (s *Server) drain() {
 		case delivered:
 			s.deliver(n.zxid, n.body)
 		case installed:
-			if err := s.install(n.body); err != nil {
-				panic(fmt.Sprintf("zab: the leader's snapshot: %v", err))
-			}
+			s.tree, s.applied, s.vetted = s.vetted, binary.BigEndian.Uint64(n.body[len(n.body)-8:]), nil
 		case forwarded:
 			s.lead(n.from, n.body)
 		case told:
@@ -179,6 +179,20 @@ func (s *Server) change(now stamp) {
 
 // image of the state, for the peer: the tree, and behind it the position that it has.
 func (s *Server) image() []byte { return binary.BigEndian.AppendUint64(s.tree.Encode(), s.applied) }
+
+// whole tells whether a leader's snapshot is one of these, and keeps what it holds until it is installed.
+func (s *Server) whole(zxid int64, pos uint64, image []byte) bool {
+	n := len(image) - 8
+	if n < 0 || binary.BigEndian.Uint64(image[n:]) != pos {
+		return false
+	}
+	t, err := tree.Decode(image[:n])
+	if err != nil || t.Zxid() != zxid {
+		return false
+	}
+	s.vetted = t
+	return true
+}
 
 func (s *Server) install(image []byte) error {
 	n := len(image) - 8
