@@ -107,6 +107,14 @@ type Effects struct {
 	Send      []Message
 	Reply     []Reply
 	Applied   []Applied
+	Accused   []Accusation
+}
+
+// Accusation is of a node that has said what no correct one says. What it has said is not done, and the machine has left it. In the simulator, whose nodes are all
+// of one kind, it is a broken invariant.
+type Accusation struct {
+	Node int
+	Why  string
 }
 
 // Applied tells that the store has taken up one log entry.

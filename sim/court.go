@@ -127,6 +127,9 @@ func (c *court) stepped(s *Sim, n *node, fx machine.Effects) {
 	for _, a := range fx.Applied {
 		c.appliedState(s, n, a)
 	}
+	for _, a := range fx.Accused {
+		c.violate(s, n, "lie", fmt.Sprintf("of n%d: %s", a.Node, a.Why))
+	}
 	if st.Applied != v.applied {
 		c.hashed(s, n, st.Applied, st.Hash)
 	}
