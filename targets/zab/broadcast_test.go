@@ -2,6 +2,7 @@ package zab
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"assize/machine"
@@ -100,6 +101,36 @@ func TestB2QuorumCommits(t *testing.T) {
 	var m message
 	if len(fx.Log) != 1 || len(fx.Send) != 1 || m.decode(fx.Send[0].Body) != nil || m.items[0].kind != itemAck || m.items[0].zxid != zxid+1 {
 		t.Errorf("logged %q, sent %+v", fx.Log, fx.Send)
+	}
+}
+
+// Claim B2: more than half of the voters, be their number even or odd; whoever else acknowledges does not count.
+func TestB2QuorumSizes(t *testing.T) {
+	for voters := 2; voters <= 7; voters++ {
+		w := newWorld(1, voters, 2, machine.Options{}).startAll()
+		l := w.elect(t)
+		w.cutOff(l.id)
+		zxid, _ := proposes(l, "x")
+		acks := 1
+		committed := func() bool { return l.committed == zxid }
+		for _, learner := range l.learners {
+			if learner.seat < 0 {
+				l.step(func() { l.onAck(learner, zxid) })
+			}
+		}
+		for _, learner := range l.learners {
+			if committed() != (2*acks > voters) {
+				t.Errorf("%d of %d voters have it, committed: %v", acks, voters, committed())
+			}
+			if learner.seat >= 0 {
+				acks++
+				l.w.at(learner.id).sync(machine.Effects{Log: [][]byte{newTxn(zxid, []byte("x")).record}})
+				l.step(func() { l.onAck(learner, zxid) })
+			}
+		}
+		if !committed() || w.broken != "" {
+			t.Errorf("%d voters have it, and it is not committed: %s", voters, w.broken)
+		}
 	}
 }
 
@@ -246,6 +277,36 @@ func TestB7ProposalsUnderWay(t *testing.T) {
 	}
 }
 
+// Of what a learner was sent before it served all counts that it has logged: what came with the synchronization, by the acknowledgement of NEWLEADER, and
+// what was proposed behind NEWLEADER, by its own. Nothing else need be proposed for it to be committed.
+func TestB7WhatCameBeforeUpToDateCounts(t *testing.T) {
+	for name, c := range map[string]struct{ before, behind bool }{"with the synchronization": {true, false}, "behind NEWLEADER": {false, true}} {
+		w := newWorld(1, 3, 0, machine.Options{}).startAll()
+		l := w.elect(t)
+		w.writes(t, 3)
+		w.settles(t)
+		w.at(1).crash()
+		w.at(1).start()
+		w.cut = func(m machine.Message) bool { // the leader keeps its other follower, which gets nothing new
+			var said message
+			return m.From == l.id && m.To == 2 && said.decode(m.Body) == nil && said.kind == msgDown
+		}
+		if c.before {
+			proposes(l, "x")
+		}
+		for i := 0; w.at(1).phase != serving && i < 50; i++ {
+			w.tick(1)
+			k := slices.IndexFunc(l.learners, func(l *learner) bool { return l.id == 1 })
+			if c.behind && k >= 0 && l.learners[k].phase == syncing && !l.outstanding() {
+				proposes(l, "x")
+			}
+		}
+		if w.tick(4); len(w.order) != 4 || !l.leads() || w.broken != "" {
+			t.Errorf("%s: %d of 4 committed: %s %s", name, len(w.order), w.broken, w.states())
+		}
+	}
+}
+
 // Claim B8: what a leader of an old epoch proposes when it comes back is accepted by nobody.
 func TestB8OldLeader(t *testing.T) {
 	w := newWorld(1, 3, 0, machine.Options{}).startAll()
@@ -352,6 +413,72 @@ func TestB9Observers(t *testing.T) {
 	}
 }
 
+// Claim B9: whatever an observer says, it makes no quorum with the leader, at no stage.
+func TestB9ObserversCountNowhere(t *testing.T) {
+	w := newWorld(1, 3, 1, machine.Options{})
+	w.at(1).start()
+	l := w.at(1)
+	says := func(from int, seq uint64, i item) {
+		b := (&peer{}).frameOf(7, seq, i)
+		b[0] = msgUp
+		l.step(func() { l.receive(&machine.Message{From: from, To: 1, Body: b}) })
+	}
+	l.step(func() { l.decide(1) })
+	at := func(want stage, what string) {
+		t.Helper()
+		if l.stage != want || w.broken != "" {
+			t.Fatalf("%s: stage %d, want %d: %s", what, l.stage, want, w.broken)
+		}
+	}
+	says(4, 1, item{kind: itemFollowerInfo, epoch: 9})
+	at(discovering, "FOLLOWERINFO of an observer")
+	says(2, 1, item{kind: itemFollowerInfo})
+	if at(agreeing, "FOLLOWERINFO of a voter"); l.epoch != 1 {
+		t.Errorf("epoch %d", l.epoch)
+	}
+	says(4, 2, item{kind: itemAckEpoch, epoch: 1, yes: true, current: 9})
+	at(agreeing, "ACKEPOCH of an observer")
+	says(2, 2, item{kind: itemAckEpoch, epoch: 1, yes: true})
+	at(enrolling, "ACKEPOCH of a voter")
+	says(4, 3, item{kind: itemAckLeader, epoch: 1})
+	at(enrolling, "the acknowledgement of NEWLEADER by an observer")
+	says(2, 3, item{kind: itemAckLeader, epoch: 1})
+	at(established, "the acknowledgement of NEWLEADER by a voter")
+	zxid, _ := proposes(l, "x")
+	says(4, 4, item{kind: itemAck, zxid: zxid})
+	l.step(func() { l.confirm(1) })
+	l.step(func() {
+		l.receive(&machine.Message{From: 4, To: 1, Body: encodePulse(msgPulseUp, 7, 0, false, l.pings)})
+	})
+	if l.committed != 0 || w.sure != 0 {
+		t.Errorf("with an observer %#x is committed and %d questions are answered", l.committed, w.sure)
+	}
+}
+
+// Claim B9: observers get what is committed, and nothing else.
+func TestB9ObserversGetWhatIsCommitted(t *testing.T) {
+	w := newWorld(1, 3, 1, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.writes(t, 3)
+	w.settles(t)
+	o := w.at(4)
+	o.crash()
+	o.start()
+	w.cut = func(m machine.Message) bool { // the leader keeps its followers, which get nothing new
+		var said message
+		return m.From == l.id && m.To <= 3 && said.decode(m.Body) == nil && said.kind == msgDown
+	}
+	zxid, _ := proposes(l, "x")
+	if w.tick(20); o.phase != serving || o.log.last() != zxid-1 || l.committed != zxid-1 {
+		t.Errorf("n4 has %#x of %#x committed: %s", o.log.last(), l.committed, w.states())
+	}
+	w.heal()
+	w.settles(t)
+	if o.log.last() != zxid {
+		t.Errorf("n4 has %#x in the end", o.log.last())
+	}
+}
+
 // A quorum that has answered after the question: confirmed. None: nothing.
 func TestConfirm(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()
@@ -385,5 +512,13 @@ func TestAcceptedEpochAhead(t *testing.T) {
 	w.settles(t)
 	if l := w.leader(); l.epoch <= 9 {
 		t.Errorf("epoch %d", l.epoch)
+	}
+	l := w.leader()
+	w.onlyTo(l.id) // nobody else has heard of it
+	info := (&peer{}).frameOf(l.learners[0].channel.session+1, 1, item{kind: itemFollowerInfo, epoch: 20})
+	info[0] = msgUp
+	l.step(func() { l.receive(&machine.Message{From: l.learners[0].id, To: l.id, Body: info}) })
+	if l.state != looking || l.accepted != 20 {
+		t.Errorf("a leader heard of an epoch above its own, has accepted %d and is in state %d", l.accepted, l.state)
 	}
 }
