@@ -92,14 +92,12 @@ func (p *peer) announce() {
 	}
 }
 
-// onInform: a committed transaction, to an observer. It may have come with the synchronization already.
+// onInform: a committed transaction, to an observer. None comes that the synchronization has brought.
 func (p *peer) onInform(t txn) {
 	if p.phase < joining || p.seat >= 0 {
 		return
 	}
-	if t.zxid > p.log.last() {
-		p.append(t)
-	}
+	p.append(t)
 	if p.phase == serving {
 		p.commit(t.zxid)
 	}

@@ -500,6 +500,18 @@ func TestConfirm(t *testing.T) {
 	if w.sure != 3 {
 		t.Fatal("three of five have not")
 	}
+	// Who has only just come back may have promised to follow another leader meanwhile.
+	w.onlyTo(l.id, 1)
+	l.step(func() { l.confirm(4) })
+	back := l.learners[1].channel.session + 1
+	hello := (&peer{}).frameOf(back, 1, item{kind: itemFollowerInfo, epoch: l.epoch})
+	hello[0] = msgUp
+	for _, body := range [][]byte{hello, encodePulse(msgPulseUp, back, 0, false, l.pings)} {
+		l.step(func() { l.receive(&machine.Message{From: 2, To: l.id, Body: body}) })
+	}
+	if w.tick(4); w.sure != 3 || l.learners[1].phase != greeting {
+		t.Fatalf("who has not heard of the epoch has confirmed it: phase %d", l.learners[1].phase)
+	}
 }
 
 // A server that has accepted a newer epoch than the leader's, in which nobody came to lead, comes back.

@@ -111,9 +111,23 @@ func TestNobodyIsServedWhileLooking(t *testing.T) {
 	}
 }
 
+// TestSessionsOfTwoLives are not the same, also where the clock was set back in between.
+func TestSessionsOfTwoLives(t *testing.T) {
+	made := map[int64]bool{}
+	for seed := range uint64(20) {
+		s := New(machine.Config{ID: 1, Voters: []int{1}, Seed: seed}).(*Server)
+		for range 3 {
+			made[s.newSession()] = true
+		}
+	}
+	if len(made) != 60 {
+		t.Errorf("%d different sessions of 60", len(made))
+	}
+}
+
 // TestSessionMoved: what still comes through the connection that a session has left is refused, and that connection closed.
 func TestSessionMoved(t *testing.T) {
-	for _, q := range []jute.Request{creating("/late", "", 0), toSync("/")} {
+	for _, q := range []jute.Request{creating("/late", "", 0), toSync("/"), {Op: jute.CloseSession}} {
 		h := newHall(t, 3, 3, 0, machine.Options{})
 		lead, follower := h.elect()
 		for i, way := range [][2]*host{{lead, follower}, {follower, lead}} {

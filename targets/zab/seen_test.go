@@ -87,6 +87,20 @@ func TestZ4SyncAsksNoQuorum(t *testing.T) {
 	}
 }
 
+// TestZ4AnAnswerIsForItsQuestion: what a quorum has said confirms the syncs that had come before it was asked, and no later one.
+func TestZ4AnAnswerIsForItsQuestion(t *testing.T) {
+	h := newHall(t, 1, 3, 0, machine.Options{Read: "quorum-sync"})
+	lead, _ := h.elect()
+	a, b := h.connect(lead), h.connect(lead)
+	h.cut = apart(lead.id)
+	a.send(toSync("/"))
+	first := lead.tokens
+	b.send(toSync("/"))
+	if lead.sure(first); len(lead.syncs) != 1 || lead.syncs[0].token != first+1 || lead.syncs[0].sure {
+		t.Errorf("%+v wait", lead.syncs)
+	}
+}
+
 // behind gives a client that has seen a write of a new leader, and its connection to the old one, which has just woken up.
 func behind(t *testing.T, flaw string) (seen, now *client) {
 	h := newHall(t, 1, 3, 0, machine.Options{Flaw: flaw})

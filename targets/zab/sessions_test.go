@@ -40,8 +40,8 @@ func TestZ9EphemeralNodes(t *testing.T) {
 	}
 }
 
-// TestZ11Expiry is late by two ticks of the sessions at most, and never early, wherever the client is; it is told when it comes back. Reads and pings
-// keep a session alive. Where the leader's clock goes back sessions live longer.
+// TestZ11Expiry is late by two ticks of the sessions at most, and never early, wherever the client is; it is told when it comes back. Whatever it asks
+// for keeps a session alive. Where the leader's clock goes back sessions live longer.
 func TestZ11Expiry(t *testing.T) {
 	for seed := range uint64(12) {
 		h := newHall(t, seed, 3, 1, machine.Options{})
@@ -52,10 +52,10 @@ func TestZ11Expiry(t *testing.T) {
 		c.want(jute.OK, creating("/e", "", jute.FlagEphemeral))
 		jump := 0
 		for range 20 {
-			c.want(jute.OK, []jute.Request{ping(), exists("/e"), getting("/e")}[h.rand.IntN(3)])
-			for range h.rand.IntN(90) {
+			c.want(jute.OK, []jute.Request{ping(), exists("/e"), getting("/e"), setting("/e", "", -1), toSync("/e")}[h.rand.IntN(5)])
+			for range []int{h.rand.IntN(90), 90 + h.rand.IntN(5)}[h.rand.IntN(2)] {
 				h.pass(1)
-				if h.rand.IntN(20) == 0 {
+				if h.now%20 == 0 {
 					watcher.do(ping())
 				}
 			}
@@ -82,6 +82,24 @@ func TestZ11Expiry(t *testing.T) {
 		h.until("refused", func() bool { return back.closed })
 		if !back.expired || !c.closed {
 			t.Errorf("seed %d: the client was told %+v", seed, back)
+		}
+	}
+}
+
+// TestComingBackGivesTheFullTimeout, wherever the client comes back and however little of it was left.
+func TestComingBackGivesTheFullTimeout(t *testing.T) {
+	h := newHall(t, 1, 3, 1, machine.Options{})
+	h.elect()
+	for _, n := range h.hosts {
+		c := h.connect(n)
+		h.pass(90)
+		c.drop()
+		back := h.open(n, c)
+		h.until("reconnected", func() bool { return back.greeted })
+		since := h.now
+		h.until("it has expired", func() bool { return back.closed })
+		if after := h.now - since; after < 100 || after > 145 {
+			t.Errorf("n%d: expired %d ms after it came back, the time-out is 1000", n.id, 10*after)
 		}
 	}
 }
