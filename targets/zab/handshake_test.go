@@ -140,6 +140,13 @@ func TestSessionMoved(t *testing.T) {
 			}
 			now.want(jute.NoNode, exists("/late"))
 			now.want(jute.OK, creating([]string{"/a", "/b"}[i], "", 0))
+			now.drop()
+			h.pass(10) // all have what it has seen
+			back := h.open(way[0], now)
+			h.until("the session is kept", func() bool { return back.greeted })
+			if h.until("it has expired", func() bool { return back.closed }); back.expired {
+				t.Errorf("%v on the connection that it had left has ended the session", q.Op)
+			}
 		}
 	}
 }

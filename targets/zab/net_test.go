@@ -65,7 +65,7 @@ type node struct {
 	seq      uint64
 	snapped  int64
 	zxids    []int64 // on the synced disk, beside the snapshot
-	led      uint64 // epoch that it leads; 0: none
+	led      uint64  // epoch that it leads; 0: none
 }
 
 type write struct {

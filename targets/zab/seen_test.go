@@ -212,6 +212,9 @@ func TestZ8SequentialNames(t *testing.T) {
 			t.Fatalf("%+v after %+v", names[i], names[i-1])
 		}
 	}
+	if n := h.leader().ahead.Pending(); n != 0 {
+		t.Errorf("%d changes are pending that have been applied", n)
+	}
 }
 
 // order of what a connection that watches and writes is told.
@@ -244,6 +247,19 @@ func TestZ10WatchesComeFirst(t *testing.T) {
 	want := []string{"event 3 /x", "setData /x ok ", "getData /x ok 2", "setData /x ok "}
 	if got := watched(t, ""); !slices.Equal(got, want) {
 		t.Errorf("told %q", got)
+	}
+	// So does what waits behind a sync for the write to be committed.
+	h := newHall(t, 1, 3, 0, machine.Options{Read: "sync"})
+	lead, _ := h.elect()
+	c, d := h.connect(lead), h.connect(lead)
+	c.want(jute.OK, creating("/x", "1", 0))
+	d.want(jute.OK, watching("/x"))
+	d.told = nil
+	c.send(setting("/x", "2", -1))
+	d.send(toSync("/x"))
+	d.want(jute.OK, getting("/x"))
+	if want := []string{"event 3 /x", "sync /x ok ", "getData /x ok 2"}; !slices.Equal(d.told, want) {
+		t.Errorf("told %q", d.told)
 	}
 }
 
