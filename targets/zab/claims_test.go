@@ -299,6 +299,18 @@ func TestE6E7NoQuorumNoLeader(t *testing.T) {
 	w.settles(t)
 }
 
+// A leader drops the learner that has fallen silent, and keeps the others.
+func TestSilentLearnerIsDropped(t *testing.T) {
+	w := newWorld(1, 5, 0, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.at(1).crash()
+	w.tick(int(l.syncLimit) - 2)
+	before := len(l.learners)
+	if w.tick(4); before != 4 || len(l.learners) != 3 || !l.leads() {
+		t.Errorf("%d learners before the limit, %d after it: %s", before, len(l.learners), w.states())
+	}
+}
+
 // Claim E6: followers that have left do not count, however lately they were heard. They find another leader only later.
 func TestE6LeaderThatIsLeft(t *testing.T) {
 	w := newWorld(1, 3, 0, machine.Options{}).startAll()

@@ -122,6 +122,28 @@ func TestNewLeaderGivesFullTimeouts(t *testing.T) {
 	}
 }
 
+// TestDeposedLeaderTellsOfItsClients: a server that has led, and follows now, tells the new leader whom it has heard of.
+func TestDeposedLeaderTellsOfItsClients(t *testing.T) {
+	h := newHall(t, 1, 3, 0, machine.Options{})
+	old, _ := h.elect()
+	h.connect(old)
+	h.cut = apart(old.id)
+	h.until("it has stepped down", func() bool { return !old.peer.leads() })
+	h.pass(100)
+	h.cut = apart()
+	if lead, _ := h.elect(); lead == old {
+		t.Fatal("it leads")
+	}
+	c := h.connect(old)
+	for range 30 {
+		c.want(jute.OK, ping())
+		h.pass(50)
+	}
+	if c.closed {
+		t.Error("expired while it was heard of")
+	}
+}
+
 // TestRestartKeepsSessions: when all servers have died their sessions go on in those that come back, also in one that is alone and leads without a word
 // from anybody. Who comes back within his time-out has his own; who does not loses it.
 func TestRestartKeepsSessions(t *testing.T) {
