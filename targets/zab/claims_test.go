@@ -428,22 +428,6 @@ func TestAcceptedOnce(t *testing.T) {
 	}
 }
 
-// An observer promises nothing, and does not go back to a leader older than the one whose history it has.
-func TestObserversDoNotGoBack(t *testing.T) {
-	for epoch, want := range map[uint64]state{2: looking, 3: observing, 4: observing} {
-		w := newWorld(1, 3, 1, machine.Options{})
-		n := w.at(4)
-		n.records = append(n.records, numberRecord(recordCurrent, 3))
-		n.start()
-		n.step(func() { n.decide(3) })
-		frame := (&peer{}).frameOf(n.channel.session, 1, item{kind: itemLeaderInfo, epoch: epoch}, item{kind: itemNewLeader, epoch: epoch})
-		n.step(func() { n.receive(&machine.Message{From: 3, To: 4, Body: frame}) })
-		if n.state != want || n.accepted != 0 || n.current != max(epoch, 3) {
-			t.Errorf("a leader of epoch %d: state %d, accepted %d, current %d", epoch, n.state, n.accepted, n.current)
-		}
-	}
-}
-
 // What a learner said in a session of before, to this leader or to the same server when it led an older epoch, and what arrives late or again, says
 // nothing about the present epoch.
 func TestOldSessionsDoNotCount(t *testing.T) {

@@ -38,7 +38,7 @@ var Flaws = []Flaw{
 		[]string{"kill"}, "sync", "set", ackNewLeaderEarly},
 	{"epoch-before-log", "a learner makes the new currentEpoch durable before the transactions that belong to it (ZOOKEEPER-4643)",
 		[]string{"kill", "partition"}, "sync", "set", epochBeforeLog},
-	{"newleader-before-diff", "a leader sends NEWLEADER before the transactions that its acknowledgement vouches for",
+	{"newleader-before-diff", "a leader sends NEWLEADER before the transactions that its acknowledgement vouches for (ZOOKEEPER-3104)",
 		[]string{"kill"}, "sync", "set", newLeaderBeforeDiff},
 	{"diff-instead-of-trunc", "a learner whose log has what the leader has not is only told what follows (ZOOKEEPER-1154)",
 		[]string{"partition", "kill"}, "sync", "register", diffInsteadOfTrunc},
