@@ -34,7 +34,7 @@ type Server struct {
 	id   int
 	o    machine.Options
 	mode mode
-	flaw flaw
+	flaw string
 	peer *peer
 
 	tree    *tree.Tree
@@ -84,7 +84,7 @@ func Load(c machine.Config) (*Server, error) {
 		return nil, err
 	}
 	o := defaults(c.Options)
-	s := &Server{id: c.ID, o: o, mode: modeOf(o.Read), flaw: flawOf(o.Flaw), tree: tree.New()}
+	s := &Server{id: c.ID, o: o, mode: modeOf(o.Read), flaw: o.Flaw, tree: tree.New()}
 	s.desk = newDesk(c.Seed, c.ID)
 	p, err := newPeer(c, s.image)
 	if err != nil {
