@@ -299,7 +299,7 @@ func TestE6E7NoQuorumNoLeader(t *testing.T) {
 	w.settles(t)
 }
 
-// A leader drops the learner that has fallen silent, and keeps the others.
+// A leader drops the learner that has fallen silent, or takes nothing up, and keeps the others.
 func TestSilentLearnerIsDropped(t *testing.T) {
 	w := newWorld(1, 5, 0, machine.Options{}).startAll()
 	l := w.elect(t)
@@ -308,6 +308,10 @@ func TestSilentLearnerIsDropped(t *testing.T) {
 	before := len(l.learners)
 	if w.tick(4); before != 4 || len(l.learners) != 3 || !l.leads() {
 		t.Errorf("%d learners before the limit, %d after it: %s", before, len(l.learners), w.states())
+	}
+	l.learners[0].channel.flights = make([]flight, flightFrames+1)
+	if l.step(func() { l.tick() }); len(l.learners) != 2 {
+		t.Error("one that takes nothing up is kept")
 	}
 }
 
