@@ -42,7 +42,7 @@ var Flaws = []machine.Flaw{
 		Nemesis: []string{"kill", "partition"}, Read: "sync", Workload: "set"},
 	{Name: keepHalfSnapshot, Doc: "a snapshot that was received is in use, but not on the disk before the server takes one of its own (ZOOKEEPER-3642)",
 		Nemesis: []string{"kill", "partition"}, Read: "sync", Workload: "set"},
-	{Name: forgetAcceptedEpoch, Doc: "a restarted server has forgotten which epochs it has accepted: two leaders can have the same",
+	{Name: forgetAcceptedEpoch, Doc: "a restarted server has forgotten which epochs it has accepted: two leaders can have the same, or one comes to an epoch in which nobody can follow it",
 		Nemesis: []string{"kill"}, Read: "sync", Workload: "set"},
 	{Name: voteIgnoresEpoch, Doc: "votes and histories are compared by the counters of their zxids, whatever their epochs",
 		Nemesis: []string{"kill", "partition"}, Read: "sync", Workload: "set"},
