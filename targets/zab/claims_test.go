@@ -319,7 +319,7 @@ func TestSilentLearnerIsDropped(t *testing.T) {
 func TestE6LeaderThatIsLeft(t *testing.T) {
 	w := newWorld(1, 3, 0, machine.Options{}).startAll()
 	l := w.elect(t)
-	for l.ticks%(2*l.ping) != 0 {
+	for l.ticks%(4*l.ping) != 0 {
 		w.tick(1)
 	}
 	for _, n := range w.nodes {

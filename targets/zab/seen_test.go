@@ -212,6 +212,13 @@ func TestZ8SequentialNames(t *testing.T) {
 			t.Fatalf("%+v after %+v", names[i], names[i-1])
 		}
 	}
+	// Not even what has been deleted, or has gone with its session, leaves its number to another.
+	last := names[len(names)-1]
+	all[0].want(jute.OK, jute.Request{Op: jute.Delete, Path: last.path, Version: -1})
+	all[1].want(jute.OK, jute.Request{Op: jute.CloseSession})
+	if r := all[2].want(jute.OK, creating("/q/n-", "", jute.FlagSequential)); r.Path <= last.path {
+		t.Errorf("%s after %s", r.Path, last.path)
+	}
 	if n := h.leader().ahead.Pending(); n != 0 {
 		t.Errorf("%d changes are pending that have been applied", n)
 	}
