@@ -8,61 +8,6 @@ import (
 	"assize/history"
 )
 
-// oscStep is a part of a call that takes effect at one moment: a sync and what goes behind it are two.
-type oscStep struct {
-	f, key    string
-	in, out   []int
-	call, ret int
-	version   uint64 // of a write; 0: not known
-	position  uint64 // the writes so far are those up to it; 0: any
-	ordered   bool   // in real time, among all such
-	optional  bool
-}
-
-const look = "look" // does nothing, at a position
-
-// oscSteps gives what each session did, in its order, and the versions of the writes, ascending.
-func oscSteps(calls []tcall, byPosition bool) (sessions [][]oscStep, writes []uint64) {
-	version := versionsOf(calls)
-	place := map[int]int{}
-	sorted := slices.Clone(calls)
-	slices.SortFunc(sorted, func(a, b tcall) int { return a.call - b.call })
-	for _, c := range sorted {
-		if c.kind == history.Fail || c.kind != history.OK && (c.f == history.Read || c.f == history.Sync) {
-			continue
-		}
-		p, seen := place[c.process]
-		if !seen {
-			p = len(sessions)
-			place[c.process] = p
-			sessions = append(sessions, nil)
-		}
-		s := oscStep{f: c.f, key: c.key, in: c.in, out: c.out, call: c.call, ret: c.ret}
-		if c.kind != history.OK {
-			s.ret = never
-		} else if byPosition {
-			s.position = c.position
-		}
-		if c.synced && c.kind == history.OK {
-			sessions[p] = append(sessions[p], oscStep{f: history.Sync, call: s.call, ret: s.ret, ordered: true})
-		}
-		s.ordered = c.f != history.Read
-		if c.f == history.Write || c.f == history.CAS {
-			s.version = version[keyValue{c.key, c.in[len(c.in)-1]}]
-			if s.optional = s.version == 0; !s.optional {
-				writes = append(writes, s.version)
-			}
-			s.position = 0
-		}
-		sessions[p] = append(sessions[p], s)
-		if s.version != 0 && byPosition && c.kind == history.OK && c.position != 0 {
-			sessions[p] = append(sessions[p], oscStep{f: look, position: c.position})
-		}
-	}
-	slices.Sort(writes)
-	return sessions, writes
-}
-
 // foretold tells whether a read returned a value before it was asked to be written.
 func foretold(calls []tcall) bool {
 	for _, r := range calls {
@@ -75,84 +20,15 @@ func foretold(calls []tcall) bool {
 	return false
 }
 
-// waits tells whether something that is left has to be before the step.
-func waits(left [][]oscStep, s oscStep) bool {
-	for _, rest := range left {
-		for _, o := range rest {
-			if s.ordered && o.ordered && !o.optional && o.ret < s.call {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// oscByForce tries every order that keeps the sessions', has the writes in the order of their versions, which are different ones, and has writes
-// and syncs in real time. By positions each read, and each sync by itself, stands at the position that its server said it had: between the writes of
-// that version and of the next, and behind all that stands at a lower position.
+// oscByForce has the writes in the order of their versions, which are different ones, and writes and syncs in real time. By positions each read, and
+// each sync by itself, stands at the position that its server said it had: between the writes of that version and of the next, and behind all that
+// stands at a lower position.
 func oscByForce(calls []tcall, byPosition bool) bool {
-	sessions, writes := oscSteps(calls, byPosition)
-	if len(slices.Compact(slices.Clone(writes))) < len(writes) {
+	sessions, writes := stepsOf(calls, byPosition)
+	if len(slices.Compact(slices.Clone(writes))) < len(writes) || foretold(calls) {
 		return false
 	}
-	if foretold(calls) {
-		return false
-	}
-	state := map[string]int{}
-	var try func(left, written int, clock uint64) bool
-	try = func(left, written int, clock uint64) bool {
-		if left == 0 {
-			return true
-		}
-		for p, rest := range sessions {
-			if len(rest) == 0 || waits(sessions, rest[0]) {
-				continue
-			}
-			s, wrote, need := rest[0], written, left-1
-			was, there := state[s.key]
-			if s.position != 0 && (s.position < clock || written < len(writes) && writes[written] <= s.position) {
-				continue
-			}
-			now := max(clock, s.position, s.version)
-			switch {
-			case s.f == history.Sync || s.f == look:
-			case s.f == history.Read:
-				if there != (len(s.out) == 1) || there && was != s.out[0] {
-					continue
-				}
-			case !s.optional && s.version != writes[written], s.f == history.CAS && (!there || was != s.in[0]):
-				continue
-			default:
-				state[s.key] = s.in[len(s.in)-1]
-				if s.optional {
-					need = left
-				} else {
-					wrote++
-				}
-			}
-			sessions[p] = rest[1:]
-			ok := try(need, wrote, now)
-			sessions[p] = rest
-			if there {
-				state[s.key] = was
-			} else {
-				delete(state, s.key)
-			}
-			if ok {
-				return true
-			}
-		}
-		return false
-	}
-	left := 0
-	for _, s := range sessions {
-		for _, s := range s {
-			if !s.optional {
-				left++
-			}
-		}
-	}
-	return try(left, 0, 0)
+	return ordered(sessions, writes)
 }
 
 // agreeOnOSC puts the calls to the judgement and to force, and gives what they agree upon: with values alone, and by positions too.

@@ -2,113 +2,20 @@ package checkers
 
 import (
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"assize/history"
 )
 
-// versionsOf values: a write's own word goes before what reads say of it.
-func versionsOf(calls []tcall) map[keyValue]uint64 {
-	version := map[keyValue]uint64{}
-	for _, c := range calls {
-		if c.kind != history.OK {
-			continue
-		}
-		if c.f == history.Read && len(c.out) == 1 {
-			version[keyValue{c.key, c.out[0]}] = c.version
-		}
-	}
-	for _, c := range calls {
-		if c.kind == history.OK && len(c.in) > 0 {
-			version[keyValue{c.key, c.in[len(c.in)-1]}] = c.version
-		}
-	}
-	return version
-}
-
-// sessionsOf gives what each session did, in its order, and the versions of the writes, ascending.
-func sessionsOf(calls []tcall) (sessions [][]tcall, writes []uint64) {
-	version := versionsOf(calls)
-	place := map[int]int{}
-	sorted := slices.Clone(calls)
-	slices.SortFunc(sorted, func(a, b tcall) int { return a.call - b.call })
-	for _, c := range sorted {
-		if c.f != history.Read {
-			if c.kind == history.Fail {
-				continue
-			}
-			if c.version = version[keyValue{c.key, c.in[len(c.in)-1]}]; c.version != 0 {
-				writes = append(writes, c.version)
-			}
-		} else if c.kind != history.OK {
-			continue
-		}
-		p, seen := place[c.process]
-		if !seen {
-			p = len(sessions)
-			place[c.process] = p
-			sessions = append(sessions, nil)
-		}
-		sessions[p] = append(sessions[p], c)
-	}
-	slices.Sort(writes)
-	return sessions, writes
-}
-
-// sequentialByForce tries every order that keeps the sessions' and has the writes in the order of their versions. A write that nobody knows of
-// takes part if a read saw its value, and may take part anywhere if none did.
+// sequentialByForce has the writes in the order of their versions, and nothing in real time.
 func sequentialByForce(calls []tcall) bool {
-	sessions, writes := sessionsOf(calls)
-	state := map[string]int{}
-	var try func(left, written int) bool
-	try = func(left, written int) bool {
-		if left == 0 {
-			return true
-		}
-		for p := range sessions {
-			if len(sessions[p]) == 0 {
-				continue
-			}
-			c, rest := sessions[p][0], sessions[p]
-			was, there := state[c.key]
-			wrote, need := written, left-1
-			switch {
-			case c.f == history.Read:
-				if there != (len(c.out) == 1) || there && was != c.out[0] {
-					continue
-				}
-			case c.version != 0 && c.version != writes[written], c.f == history.CAS && (!there || was != c.in[0]):
-				continue
-			default:
-				state[c.key] = c.in[len(c.in)-1]
-				if wrote++; c.version == 0 {
-					wrote, need = written, left
-				}
-			}
-			sessions[p] = rest[1:]
-			ok := try(need, wrote)
-			sessions[p] = rest
-			if there {
-				state[c.key] = was
-			} else {
-				delete(state, c.key)
-			}
-			if ok {
-				return true
-			}
-		}
-		return false
-	}
-	left := 0
-	for _, s := range sessions {
-		for _, c := range s {
-			if c.f == history.Read || c.version != 0 {
-				left++
-			}
+	sessions, writes := stepsOf(calls, false)
+	for _, list := range sessions {
+		for i := range list {
+			list[i].ordered = false
 		}
 	}
-	return try(left, 0)
+	return ordered(sessions, writes)
 }
 
 func TestSequentialAgainstForce(t *testing.T) {

@@ -23,8 +23,8 @@ type Target struct {
 	Modes []string // of reads; the first is the default
 	// Synced are those of the modes in which a client reads behind a sync: it asks for {sync, read}.
 	Synced    []string
-	Flaws     []Flaw   // that can be planted
-	Workloads []string // that its clients can carry out
+	Flaws     []machine.Flaw // that can be planted
+	Workloads []string       // that its clients can carry out
 	// Observers: its clusters can have nodes without a vote.
 	Observers bool
 	// Checkers are names of judgements, by workload, that its histories are put to besides those of the workload.
@@ -42,9 +42,6 @@ type Target struct {
 	// System runs nodes as processes and talks to them.
 	System cluster.System
 }
-
-// Flaw is a planted mistake that the framework must catch.
-type Flaw struct{ Name, Doc string }
 
 // Table of all targets.
 var Table = []Target{raftTarget(), zabTarget()}
@@ -78,18 +75,14 @@ func Observed() (names []string) {
 }
 
 // FlawNames are the names of the flaws that can be planted in t.
-func (t Target) FlawNames() (names []string) {
-	for _, f := range t.Flaws {
-		names = append(names, f.Name)
-	}
-	return names
-}
+func (t Target) FlawNames() []string { return machine.FlawNames(t.Flaws) }
 
 func raftTarget() Target {
-	t := Target{
+	return Target{
 		Name:      "raft",
 		Doc:       "our Raft behind the etcd v3 API",
 		Modes:     raft.Modes,
+		Flaws:     raft.Flaws,
 		Workloads: []string{"register", "set"},
 		Defaults: machine.Options{
 			Read: raft.Modes[0], Heartbeat: 50 * time.Millisecond, Election: 300 * time.Millisecond, Drift: 0.05,
@@ -102,18 +95,15 @@ func raftTarget() Target {
 			Name: "raft", Args: nodeArgs, Dial: etcd.Dial, Status: etcd.Status, Transfer: etcd.Transfer, Join: etcd.Join, Leave: etcd.Leave,
 		},
 	}
-	for _, f := range raft.Flaws {
-		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})
-	}
-	return t
 }
 
 func zabTarget() Target {
-	t := Target{
+	return Target{
 		Name: "zab",
 		Doc: "our ZAB behind the ZooKeeper client protocol; all reads are local, in the mode sync behind a sync that the leader answers by itself, stale where it " +
 			"has been deposed (claim Z4), in quorum-sync behind one for which it asks a quorum",
 		Modes:     zab.Modes,
+		Flaws:     zab.Flaws,
 		Workloads: []string{"register", "set", "session", "watch"},
 		Synced:    zab.Synced,
 		Observers: true,
@@ -127,10 +117,6 @@ func zabTarget() Target {
 		Checkers: map[string][]string{"register": {"osc", "sessions"}},
 		System:   cluster.System{Name: "zab", Args: nodeArgs, Dial: zk.Dial, Status: zk.Status},
 	}
-	for _, f := range zab.Flaws {
-		t.Flaws = append(t.Flaws, Flaw{f.Name, f.Doc})
-	}
-	return t
 }
 
 // nodeArgs is the command line of one of our own nodes.

@@ -75,12 +75,8 @@ func Check(o machine.Options) error {
 	if o.Read != "" && !contains(Modes, o.Read) {
 		return fmt.Errorf("raft: no read mode %q; there are %s", o.Read, strings.Join(Modes, ", "))
 	}
-	if o.Flaw != "" && flawOf(o.Flaw) == none {
-		var names []string
-		for _, f := range Flaws {
-			names = append(names, f.Name)
-		}
-		return fmt.Errorf("raft: no flaw %q; there are %s", o.Flaw, strings.Join(names, ", "))
+	if !machine.HasFlaw(Flaws, o.Flaw) {
+		return fmt.Errorf("raft: no flaw %q; there are %s", o.Flaw, strings.Join(machine.FlawNames(Flaws), ", "))
 	}
 	if d := defaults(o); d.Heartbeat >= d.Election {
 		return fmt.Errorf("raft: the heartbeat %v is not below the election time-out %v", d.Heartbeat, d.Election)

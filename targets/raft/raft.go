@@ -23,7 +23,7 @@ type Raft struct {
 	id   int
 	o    machine.Options
 	mode mode
-	flaw flaw
+	flaw string
 	rand *rand.Rand
 
 	// Persistent state (figure 2).
@@ -93,7 +93,7 @@ func Load(c machine.Config) (*Raft, error) {
 	}
 	o := defaults(c.Options)
 	r := &Raft{
-		id: c.ID, o: o, mode: modeOf(o.Read), flaw: flawOf(o.Flaw), rand: rand.New(rand.NewPCG(c.Seed, uint64(c.ID))),
+		id: c.ID, o: o, mode: modeOf(o.Read), flaw: o.Flaw, rand: rand.New(rand.NewPCG(c.Seed, uint64(c.ID))),
 		store: machine.NewStore(o.Keep), sessions: machine.NewSessions(sessionLimit),
 	}
 	r.heartbeatTicks = ticksOf(o.Heartbeat, o.Tick)

@@ -108,15 +108,17 @@ func (p *peer) onCommit(zxid int64) {
 	}
 }
 
-// onInform: a committed transaction, to an observer. It may have come with the synchronization already.
+// onInform: a committed transaction, to an observer. None comes that the synchronization has brought.
 func (p *peer) onInform(t txn) {
 	if p.phase < joining || p.seat >= 0 {
 		return
 	}
-	if t.zxid > p.log.last() {
-		p.append(t)
+	if t.zxid <= p.log.last() {
+		p.accuseLeader("%#x is told again", t.zxid)
+		return
 	}
-	if p.phase == serving && p.committable(t.zxid) {
+	p.append(t)
+	if p.phase == serving {
 		p.commit(t.zxid)
 	}
 }

@@ -131,6 +131,91 @@ func TestE4Rounds(t *testing.T) {
 	if gets(5, encodeNote(note{looking, 6, vote{leader: 5}})); n.at != 0 || n.vote.leader != 5 {
 		t.Errorf("a better vote while they are waited for: %+v", n.vote)
 	}
+	gets(4, encodeNote(note{looking, 6, vote{leader: 5}}))
+	if gets(5, encodeNote(note{looking, 6, vote{leader: 3}})); n.at != 0 || n.vote.leader != 5 {
+		t.Errorf("who agreed has come back with less, and better votes are waited for at %d: %+v", n.at, n.vote)
+	}
+	round := n.round
+	n.step(func() { n.decide(5); n.look() })
+	if n.round != round+1 || votes() != 0 {
+		t.Errorf("a new election: round %d with %d votes, after round %d", n.round, votes(), round)
+	}
+}
+
+// A better vote begins the wait for still better ones anew, also where it makes a quorum at once.
+func TestBetterVotesAreWaitedForAnew(t *testing.T) {
+	n, gets := alone(t, 3)
+	gets(2, encodeNote(note{looking, 1, vote{leader: 2}}))
+	first := n.at
+	n.step(func() { n.tick() })
+	if gets(3, encodeNote(note{looking, 1, vote{leader: 3}})); first == 0 || n.at != first+1 {
+		t.Errorf("decided at %d and, with the better vote a tick later, at %d", first, n.at)
+	}
+}
+
+// A server that comes to an ensemble which has a leader joins it when a quorum follows one and the same, and that one says that it leads.
+func TestJoiningALeader(t *testing.T) {
+	of := func(s state, round uint64, leader int, epoch uint64) note {
+		return note{s, round, vote{leader: leader, epoch: epoch}}
+	}
+	for name, c := range map[string]struct {
+		said  map[int][]note // by server
+		joins int
+		round uint64
+	}{
+		"a quorum of another round":             {map[int][]note{2: {of(following, 7, 4, 3)}, 3: {of(following, 7, 4, 3)}, 4: {of(leading, 7, 4, 3)}}, 4, 7},
+		"a quorum of this round":                {map[int][]note{3: {of(looking, 1, 4, 0)}, 4: {of(leading, 1, 4, 0)}, 5: {of(following, 1, 4, 0)}}, 4, 1},
+		"less than a quorum":                    {map[int][]note{2: {of(following, 7, 4, 3)}, 4: {of(leading, 7, 4, 3)}}, 0, 1},
+		"of this round, without the leader":     {map[int][]note{2: {of(following, 1, 4, 0)}, 3: {of(following, 1, 4, 0)}, 5: {of(following, 1, 4, 0)}}, 0, 1},
+		"of another round, without the leader":  {map[int][]note{2: {of(following, 7, 4, 3)}, 3: {of(following, 7, 4, 3)}, 5: {of(following, 7, 4, 3)}}, 0, 1},
+		"whom they follow follows another":      {map[int][]note{2: {of(following, 7, 4, 3)}, 3: {of(following, 7, 4, 3)}, 5: {of(following, 7, 4, 3)}, 4: {of(following, 7, 5, 3)}}, 0, 1},
+		"of two epochs":                         {map[int][]note{2: {of(following, 7, 4, 2)}, 3: {of(following, 7, 4, 3)}, 4: {of(leading, 7, 4, 3)}}, 0, 1},
+		"one that has left it and looks itself": {map[int][]note{2: {of(following, 7, 4, 3), of(looking, 1, 0, 0)}, 3: {of(following, 7, 4, 3)}, 4: {of(leading, 7, 4, 3)}}, 0, 1},
+	} {
+		for _, order := range [][]int{{4, 2, 3, 5}, {3, 2, 5, 4}} {
+			n, gets := alone(t, 5)
+			for _, id := range order {
+				for _, said := range c.said[id] {
+					gets(id, encodeNote(said))
+				}
+			}
+			if n.leader != c.joins || n.round != c.round || (n.state == following) != (c.joins != 0) {
+				t.Errorf("%s: state %d, leader %d in round %d, want leader %d in round %d", name, n.state, n.leader, n.round, c.joins, c.round)
+			}
+		}
+	}
+}
+
+// A learner's patience: with a leader that never answers, that answers and brings it to nothing, and that falls silent.
+func TestLearnersPatience(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit func(*node) uint64
+		pings bool
+		takes []item
+	}{
+		"no answer":    {func(n *node) uint64 { return n.contact }, false, nil},
+		"only pings":   {func(n *node) uint64 { return n.initLimit }, true, nil},
+		"no NEWLEADER": {func(n *node) uint64 { return n.initLimit }, true, []item{{kind: itemLeaderInfo, epoch: 1}}},
+		"no UPTODATE":  {func(n *node) uint64 { return n.initLimit }, true, []item{{kind: itemLeaderInfo, epoch: 1}, {kind: itemNewLeader, epoch: 1}}},
+		"silence":      {func(n *node) uint64 { return n.syncLimit }, false, []item{{kind: itemLeaderInfo, epoch: 1}}},
+	} {
+		n, gets := alone(t, 3)
+		gets(2, encodeNote(note{looking, 1, vote{leader: 3}}))
+		gets(3, encodeNote(note{looking, 1, vote{leader: 3}}))
+		if len(c.takes) > 0 {
+			gets(3, (&peer{}).frameOf(n.channel.session, 1, c.takes...))
+		}
+		ticks := uint64(0)
+		for ; n.state == following && ticks < 1000; ticks++ {
+			if c.pings {
+				gets(3, encodePulse(msgPulseDown, n.channel.session, 0, false, 0))
+			}
+			n.step(func() { n.tick() })
+		}
+		if ticks != c.limit(n)+1 {
+			t.Errorf("%s: it leaves after %d ticks, want %d", name, ticks, c.limit(n)+1)
+		}
+	}
 }
 
 // onlyTo makes what the leader proposes reach only some.
@@ -214,11 +299,27 @@ func TestE6E7NoQuorumNoLeader(t *testing.T) {
 	w.settles(t)
 }
 
+// A leader drops the learner that has fallen silent, or takes nothing up, and keeps the others.
+func TestSilentLearnerIsDropped(t *testing.T) {
+	w := newWorld(1, 5, 0, machine.Options{}).startAll()
+	l := w.elect(t)
+	w.at(1).crash()
+	w.tick(int(l.syncLimit) - 2)
+	before := len(l.learners)
+	if w.tick(4); before != 4 || len(l.learners) != 3 || !l.leads() {
+		t.Errorf("%d learners before the limit, %d after it: %s", before, len(l.learners), w.states())
+	}
+	l.learners[0].channel.flights = make([]flight, flightFrames+1)
+	if l.step(func() { l.tick() }); len(l.learners) != 2 {
+		t.Error("one that takes nothing up is kept")
+	}
+}
+
 // Claim E6: followers that have left do not count, however lately they were heard. They find another leader only later.
 func TestE6LeaderThatIsLeft(t *testing.T) {
 	w := newWorld(1, 3, 0, machine.Options{}).startAll()
 	l := w.elect(t)
-	for l.ticks%(2*l.ping) != 0 {
+	for l.ticks%(4*l.ping) != 0 {
 		w.tick(1)
 	}
 	for _, n := range w.nodes {
@@ -328,5 +429,40 @@ func TestAcceptedOnce(t *testing.T) {
 		if last := n.records[len(n.records)-1]; c.yes && string(last) != string(numberRecord(recordAccepted, c.epoch)) {
 			t.Errorf("%+v: logged %v last", c, last)
 		}
+	}
+}
+
+// What a learner said in a session of before, to this leader or to the same server when it led an older epoch, and what arrives late or again, says
+// nothing about the present epoch.
+func TestOldSessionsDoNotCount(t *testing.T) {
+	n, gets := alone(t, 3)
+	up := func(session, seq uint64, i item) []byte {
+		b := (&peer{}).frameOf(session, seq, i)
+		b[0] = msgUp
+		return b
+	}
+	leads := func() {
+		round := n.round
+		gets(2, encodeNote(note{looking, round, vote{leader: 1, epoch: n.current, zxid: n.log.last()}}))
+		gets(3, encodeNote(note{looking, round, vote{leader: 1, epoch: n.current, zxid: n.log.last()}}))
+		if n.state != leading || n.stage != discovering {
+			t.Fatalf("state %d, stage %d", n.state, n.stage)
+		}
+	}
+	leads()
+	hello, promise := up(7, 1, item{kind: itemFollowerInfo}), up(7, 2, item{kind: itemAckEpoch, epoch: 1, yes: true})
+	gets(2, hello)
+	n.step(func() { n.look() })
+	leads()
+	gets(2, hello)
+	if gets(2, promise); n.epoch != 2 || n.stage != agreeing {
+		t.Fatalf("epoch %d at stage %d: a promise for epoch 1 counts", n.epoch, n.stage)
+	}
+	gets(2, up(8, 1, item{kind: itemFollowerInfo, epoch: 1}))
+	if gets(2, up(7, 2, item{kind: itemAckEpoch, epoch: 2, yes: true})); n.stage != agreeing || n.learners[0].channel.got != 1 {
+		t.Fatalf("stage %d: a frame of the session of before counts", n.stage)
+	}
+	if gets(2, up(8, 2, item{kind: itemAckEpoch, epoch: 2, yes: true})); n.stage != enrolling {
+		t.Errorf("stage %d: the promise does not count", n.stage)
 	}
 }

@@ -20,6 +20,8 @@ func TestRestart(t *testing.T) {
 		last, accepted := n.log.last(), n.accepted
 		n.crash()
 		n.start()
+		n.crash() // a life counts, however short
+		n.start()
 		after := n.status()
 		if after.Last != before.Last || after.Snapshot != before.Snapshot || after.Term != before.Term || n.log.last() != last || n.accepted != accepted {
 			t.Fatalf("got %+v after the restart, %+v before", after, before)

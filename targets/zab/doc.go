@@ -12,11 +12,13 @@
 // A host makes the records of a step durable, in their order, before the step's messages leave. Of a crash's unsynced records the first ones may
 // remain. So what is required of the order of writes is required of the order of records:
 //
-//   - acceptedEpoch is logged before LEADERINFO is answered
+//   - acceptedEpoch is logged before LEADERINFO is answered, and by the leader before it sends it (ZOOKEEPER-1291)
 //   - a learner's transactions are logged as they come, its currentEpoch behind them when NEWLEADER comes, and only then NEWLEADER is acknowledged.
-//     In ZooKeeper each other order has lost committed transactions: acknowledged before they were logged (ZOOKEEPER-3911, then ZOOKEEPER-4646, as
-//     the log was written by another thread), currentEpoch before them (ZOOKEEPER-4643: the server is elected for its epoch and truncates the
-//     others); proposals acknowledged before NEWLEADER made leaders give up (ZOOKEEPER-4685)
+//     In ZooKeeper each other order has lost committed transactions: acknowledged before they were logged (ZOOKEEPER-3911, then ZOOKEEPER-4646 and
+//     ZOOKEEPER-4785, as the log was written by another thread), or before currentEpoch was (ZOOKEEPER-1282), currentEpoch before them
+//     (ZOOKEEPER-4643: the server is elected for its epoch and truncates the others); proposals acknowledged before NEWLEADER made leaders give
+//     up (ZOOKEEPER-4685)
+//   - so a crash can leave a log whose last epoch is above currentEpoch; a server goes on from it (ZooKeeper's did not start: ZOOKEEPER-1653)
 //   - a leader's proposal may leave before its own disk has it, as in ZooKeeper, so that both disks work at once; the commit, which counts the leader, waits
 //   - TRUNC and SNAP are durable at once, and the truncated log or the snapshot alone is a sound state, whatever becomes of the synchronization; a
 //     snapshot that was in use and not on the disk lost its transactions later (ZOOKEEPER-3642)
@@ -25,8 +27,9 @@
 //
 // All transactions in a log, be they known to be committed or not, are a server's history. A leader takes the whole of its own for committed as soon
 // as a quorum has it. The service gets only what is committed: what was logged behind the snapshot is delivered once a leader has
-// said so, never on a restart alone. So nothing that was delivered is ever taken back, but with its memory by the crash of a leader whose own disk does not
-// have it yet, and then nobody has heard of it.
+// said so, never on a restart alone, and snapshots are of what the service got: in ZooKeeper a state that held what was never committed outlived
+// synchronizations (ZOOKEEPER-1549, ZOOKEEPER-2845). So nothing that was delivered is ever taken back, but with its memory by the crash of a
+// leader whose own disk does not have it yet, and then nobody has heard of it.
 //
 // # Divergence
 //
@@ -43,7 +46,8 @@
 //   - A server keeps one log. The committed-log window is its committed end, so many transactions long, and all that is not committed belongs to it as
 //     well; the transaction log on the disk is not read for learners.
 //   - A snapshot for a learner is the state at the leader's last committed transaction, whole, in one frame. It is exact, not fuzzy.
-//   - TRUNC+DIFF is said by name. The transactions of DIFF are not committed one by one: UPTODATE says up to where the leader has committed.
+//   - TRUNC+DIFF is said by name. The transactions of DIFF are not committed one by one: UPTODATE says up to where the leader has committed, and no
+//     COMMIT comes before it (ZOOKEEPER-4394).
 //   - ACK and COMMIT name the last zxid of a prefix. Several transactions can travel in one frame, with one ACK.
 //   - NEWLEADER has no zxid. The first transaction of an epoch has counter 1, and a server that has seen none keeps its last zxid.
 //   - Observers log what they get and do not promise epochs.

@@ -5,7 +5,7 @@ import "testing"
 // TestStormsCatchFlaws: each planted flaw breaks an invariant in some storm.
 func TestStormsCatchFlaws(t *testing.T) {
 	for _, f := range Flaws {
-		if f.flaw > counterOverflow {
+		if f.Workload == "session" || f.Workload == "watch" {
 			continue // the service's: TestClerkFlaws
 		}
 		t.Run(f.Name, func(t *testing.T) {

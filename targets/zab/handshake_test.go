@@ -111,6 +111,20 @@ func TestNobodyIsServedWhileLooking(t *testing.T) {
 	}
 }
 
+// TestSessionsOfTwoLives are not the same, also where the clock was set back in between.
+func TestSessionsOfTwoLives(t *testing.T) {
+	made := map[int64]bool{}
+	for seed := range uint64(20) {
+		s := New(machine.Config{ID: 1, Voters: []int{1}, Seed: seed}).(*Server)
+		for range 3 {
+			made[s.newSession()] = true
+		}
+	}
+	if len(made) != 60 {
+		t.Errorf("%d different sessions of 60", len(made))
+	}
+}
+
 // TestSessionMoved: what still comes through the connection that a session has left is not done, and that connection closed without an answer.
 func TestSessionMoved(t *testing.T) {
 	for _, q := range []jute.Request{creating("/late", "", 0), toSync("/"), exists("/")} {
@@ -134,6 +148,13 @@ func TestSessionMoved(t *testing.T) {
 			}
 			now.want(jute.NoNode, exists("/late"))
 			now.want(jute.OK, creating([]string{"/a", "/b"}[i], "", 0))
+			now.drop()
+			h.pass(10) // all have what it has seen
+			back := h.open(way[0], now)
+			h.until("the session is kept", func() bool { return back.greeted })
+			if h.until("it has expired", func() bool { return back.closed }); back.expired {
+				t.Errorf("%v on the connection that it had left has ended the session", q.Op)
+			}
 		}
 	}
 }

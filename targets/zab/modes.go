@@ -31,7 +31,7 @@ func Check(o machine.Options) error {
 	if o.Read != "" && !slices.Contains(Modes, o.Read) {
 		return fmt.Errorf("zab: there is no read mode %q, but %q", o.Read, Modes)
 	}
-	if o.Flaw != "" && flawOf(o.Flaw) == none {
+	if !machine.HasFlaw(Flaws, o.Flaw) {
 		return fmt.Errorf("zab: there is no flaw %q", o.Flaw)
 	}
 	return nil

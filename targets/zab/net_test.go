@@ -64,7 +64,7 @@ type node struct {
 	seq     uint64
 	snapped int64
 	zxids   []int64 // on the synced disk, beside the snapshot
-	led     bool
+	led     uint64  // epoch that it leads; 0: none
 }
 
 type write struct {
@@ -108,7 +108,7 @@ func (w *world) violate(format string, a ...any) {
 func (n *node) start() {
 	w := n.w
 	n.lives++
-	n.up, n.applied, n.led = true, 0, false
+	n.up, n.applied, n.led = true, 0, 0
 	c := machine.Config{ID: n.id, Voters: w.voters, Observers: w.observers, Seed: 100*n.lives + uint64(n.id), Snapshot: n.snapshot, Log: n.records, Options: w.o}
 	p, err := newPeer(c, n.image)
 	if err != nil {
@@ -306,7 +306,7 @@ func (n *node) check() {
 	if n.state == looking && (n.serves() || n.leads()) {
 		w.violate("n%d serves while it is LOOKING", n.id)
 	}
-	if n.leads() && !n.led {
+	if n.leads() && n.led != n.epoch {
 		if other, ok := w.leaders[n.epoch]; ok && other != n.id {
 			w.violate("n%d leads epoch %d, as n%d did", n.id, n.epoch, other)
 		}
@@ -318,7 +318,17 @@ func (n *node) check() {
 			}
 		}
 	}
-	n.led = n.leads()
+	n.led = 0
+	epoch := n.under
+	if n.leads() {
+		n.led = n.epoch
+	}
+	if n.state == leading {
+		epoch = n.epoch
+	}
+	if n.serves() && w.leaders[epoch] != n.peer.leader {
+		w.violate("n%d serves under n%d in epoch %d, and that one does not lead it", n.id, n.peer.leader, epoch)
+	}
 }
 
 // tick lets time pass.

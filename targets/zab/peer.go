@@ -36,7 +36,7 @@ type peer struct {
 	voters    []int
 	observers []int
 	seat      int // of this server in voters; -1: none, it observes
-	flaw      flaw
+	flaw      string
 	rand      *rand.Rand
 	timing
 	limit uint64 // greatest counter
@@ -104,7 +104,7 @@ type news struct {
 func newPeer(c machine.Config, take func() []byte) (*peer, error) {
 	o := defaults(c.Options)
 	p := &peer{
-		id: c.ID, voters: slices.Sorted(slices.Values(c.Voters)), observers: slices.Sorted(slices.Values(c.Observers)), flaw: flawOf(o.Flaw),
+		id: c.ID, voters: slices.Sorted(slices.Values(c.Voters)), observers: slices.Sorted(slices.Values(c.Observers)), flaw: o.Flaw,
 		rand: rand.New(rand.NewPCG(c.Seed, uint64(c.ID))), timing: timingOf(o), limit: maxCounter, take: take,
 	}
 	p.seat = slices.Index(p.voters, p.id)

@@ -87,6 +87,20 @@ func TestZ4SyncAsksNoQuorum(t *testing.T) {
 	}
 }
 
+// TestZ4AnAnswerIsForItsQuestion: what a quorum has said confirms the syncs that had come before it was asked, and no later one.
+func TestZ4AnAnswerIsForItsQuestion(t *testing.T) {
+	h := newHall(t, 1, 3, 0, machine.Options{Read: "quorum-sync"})
+	lead, _ := h.elect()
+	a, b := h.connect(lead), h.connect(lead)
+	h.cut = apart(lead.id)
+	a.send(toSync("/"))
+	first := lead.tokens
+	b.send(toSync("/"))
+	if lead.sure(first); len(lead.syncs) != 1 || lead.syncs[0].token != first+1 || lead.syncs[0].sure {
+		t.Errorf("%+v wait", lead.syncs)
+	}
+}
+
 // behind gives a client that has seen a write of a new leader, and its connection to the old one, which has just woken up.
 func behind(t *testing.T, flaw string) (seen, now *client) {
 	h := newHall(t, 1, 3, 0, machine.Options{Flaw: flaw})
@@ -198,6 +212,16 @@ func TestZ8SequentialNames(t *testing.T) {
 			t.Fatalf("%+v after %+v", names[i], names[i-1])
 		}
 	}
+	// Not even what has been deleted, or has gone with its session, leaves its number to another.
+	last := names[len(names)-1]
+	all[0].want(jute.OK, jute.Request{Op: jute.Delete, Path: last.path, Version: -1})
+	all[1].want(jute.OK, jute.Request{Op: jute.CloseSession})
+	if r := all[2].want(jute.OK, creating("/q/n-", "", jute.FlagSequential)); r.Path <= last.path {
+		t.Errorf("%s after %s", r.Path, last.path)
+	}
+	if n := h.leader().ahead.Pending(); n != 0 {
+		t.Errorf("%d changes are pending that have been applied", n)
+	}
 }
 
 // order of what a connection that watches and writes is told.
@@ -230,6 +254,19 @@ func TestZ10WatchesComeFirst(t *testing.T) {
 	want := []string{"event 3 /x", "setData /x ok ", "getData /x ok 2", "setData /x ok "}
 	if got := watched(t, ""); !slices.Equal(got, want) {
 		t.Errorf("told %q", got)
+	}
+	// So does what waits behind a sync for the write to be committed.
+	h := newHall(t, 1, 3, 0, machine.Options{Read: "sync"})
+	lead, _ := h.elect()
+	c, d := h.connect(lead), h.connect(lead)
+	c.want(jute.OK, creating("/x", "1", 0))
+	d.want(jute.OK, watching("/x"))
+	d.told = nil
+	c.send(setting("/x", "2", -1))
+	d.send(toSync("/x"))
+	d.want(jute.OK, getting("/x"))
+	if want := []string{"event 3 /x", "sync /x ok ", "getData /x ok 2"}; !slices.Equal(d.told, want) {
+		t.Errorf("told %q", d.told)
 	}
 }
 

@@ -40,23 +40,25 @@ func TestZ9EphemeralNodes(t *testing.T) {
 	}
 }
 
-// TestZ11Expiry is late by two ticks of the sessions at most, and never early, wherever the client is; it is told when it comes back. Reads and pings
-// keep a session alive. Where the leader's clock goes back sessions live longer.
+// TestZ11Expiry is late by two ticks of the sessions and the news' way at most, and never early, wherever the client is; it is told when it comes back. Whatever it asks
+// for keeps a session alive. Where the leader's clock goes back sessions live longer.
 func TestZ11Expiry(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(60) {
 		h := newHall(t, seed, 3, 1, machine.Options{})
 		h.delay = int(seed % 3)
 		lead, follower := h.elect()
 		n := []*host{lead, follower, h.hosts[3]}[seed%3]
-		watcher, c := h.connect(lead), h.connect(n)
+		watcher, c, other := h.connect(lead), h.connect(n), h.connect(n)
 		c.want(jute.OK, creating("/e", "", jute.FlagEphemeral))
 		jump := 0
 		for range 20 {
-			c.want(jute.OK, []jute.Request{ping(), exists("/e"), getting("/e")}[h.rand.IntN(3)])
-			for range h.rand.IntN(90) {
-				h.pass(1)
-				if h.rand.IntN(20) == 0 {
+			heard, gap := h.now, []int{h.rand.IntN(100), 99}[h.rand.IntN(2)]
+			for c.want(jute.OK, []jute.Request{ping(), exists("/e"), getting("/e"), setting("/e", "", -1), toSync("/e")}[h.rand.IntN(5)]); h.now < heard+gap; h.pass(1) {
+				if h.now%20 == 0 {
 					watcher.do(ping())
+				}
+				if h.rand.IntN(6) == 0 { // so that what is heard of c is told with a delay
+					other.do(ping())
 				}
 			}
 			if h.rand.IntN(5) == 0 {
@@ -74,7 +76,7 @@ func TestZ11Expiry(t *testing.T) {
 			watcher.send(ping())
 			return watcher.do(exists("/e")).Err == jute.NoNode
 		})
-		if gone := (h.now - silent) * 10; gone < 1000 || gone > 1000+400+400 {
+		if gone := (h.now - silent) * 10; gone < 1000 || gone > 1000+400+250 {
 			t.Errorf("seed %d: expired after %d ms, the time-out is 1000", seed, gone)
 		}
 		h.pass(10)
@@ -82,6 +84,24 @@ func TestZ11Expiry(t *testing.T) {
 		h.until("refused", func() bool { return back.closed })
 		if !back.expired || !c.closed {
 			t.Errorf("seed %d: the client was told %+v", seed, back)
+		}
+	}
+}
+
+// TestComingBackGivesTheFullTimeout, wherever the client comes back and however little of it was left.
+func TestComingBackGivesTheFullTimeout(t *testing.T) {
+	h := newHall(t, 1, 3, 1, machine.Options{})
+	h.elect()
+	for _, n := range h.hosts {
+		c := h.connect(n)
+		h.pass(90)
+		c.drop()
+		back := h.open(n, c)
+		h.until("reconnected", func() bool { return back.greeted })
+		since := h.now
+		h.until("it has expired", func() bool { return back.closed })
+		if after := h.now - since; after < 100 || after > 145 {
+			t.Errorf("n%d: expired %d ms after it came back, the time-out is 1000", n.id, 10*after)
 		}
 	}
 }
@@ -99,6 +119,28 @@ func TestNewLeaderGivesFullTimeouts(t *testing.T) {
 	h.until("it has expired", func() bool { _, open := n.tree.Session(c.session); return !open })
 	if after := h.now - elected; after < 90 || after > 150 {
 		t.Errorf("expired %d ms after the election", 10*after)
+	}
+}
+
+// TestDeposedLeaderTellsOfItsClients: a server that has led, and follows now, tells the new leader whom it has heard of.
+func TestDeposedLeaderTellsOfItsClients(t *testing.T) {
+	h := newHall(t, 1, 3, 0, machine.Options{})
+	old, _ := h.elect()
+	h.connect(old)
+	h.cut = apart(old.id)
+	h.until("it has stepped down", func() bool { return !old.peer.leads() })
+	h.pass(100)
+	h.cut = apart()
+	if lead, _ := h.elect(); lead == old {
+		t.Fatal("it leads")
+	}
+	c := h.connect(old)
+	for range 30 {
+		c.want(jute.OK, ping())
+		h.pass(50)
+	}
+	if c.closed {
+		t.Error("expired while it was heard of")
 	}
 }
 
