@@ -35,7 +35,7 @@ type Case struct {
 
 // Expectation is what a claim says that the run must show. The zero value expects nothing.
 type Expectation struct {
-	Claim    string `json:"claim"`
+	Claim    string `json:"claim"`    // the id of one of Claims
 	Violated bool   `json:"violated"` // else it holds
 }
 
@@ -126,7 +126,7 @@ func Judge(c Case) (Verdict, error) {
 	v.conclude()
 	if c.Expect != (Expectation{}) {
 		v.Expect = &c.Expect
-		v.AsExpected = v.Verdict == Invalid && c.Expect.Violated || v.Verdict == Valid && !c.Expect.Violated
+		v.AsExpected = v.asExpected(c.Expect)
 	}
 	return v, nil
 }

@@ -18,7 +18,7 @@ func checkCommand() *cli.Command {
 		ArgsUsage: "DIR",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print verdict.json instead of the summary"},
-			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds", DefaultText: "as the run was told"},
+			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds; see assize list", DefaultText: "as the run was told"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
@@ -50,6 +50,8 @@ func (j job) check(dir string) error {
 	}
 	if j.expect == (report.Expectation{}) {
 		j.expect = expected(dir)
+	} else if err := speaksTo(p, j.expect); err != nil {
+		return err
 	}
 	v, err := judge(p, ops, samplesOf(dir), j.expect)
 	if err != nil {

@@ -140,11 +140,7 @@ func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect re
 	w, _ := workloads.Find(p.Workload)
 	t, _ := targets.Find(p.Target)
 	var list []checkers.Checker
-	names := w.Checkers
-	if p.Strategy == harness.Pinned || p.Carry { // else a client is another session at each server, and nobody promises it anything of them all
-		names = slices.Concat(names, t.Checkers[w.Name])
-	}
-	for _, name := range names {
+	for _, name := range judgements(p) {
 		k, known := checkers.Find(name)
 		if !known {
 			return report.Verdict{}, fmt.Errorf("workload %s on target %s wants a checker %q, which there is not", w.Name, t.Name, name)
@@ -152,6 +148,16 @@ func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect re
 		list = append(list, k)
 	}
 	return report.Judge(report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Kinds: w.Kinds, Expect: expect})
+}
+
+// judgements are the names of the checkers that a run of the plan is put to.
+func judgements(p harness.Plan) []string {
+	w, _ := workloads.Find(p.Workload)
+	t, _ := targets.Find(p.Target)
+	if p.Strategy == harness.Pinned || p.Carry { // else a client is another session at each server, and nobody promises it anything of them all
+		return slices.Concat(w.Checkers, t.Checkers[w.Name])
+	}
+	return w.Checkers
 }
 
 // conclude saves the verdict and prints it.

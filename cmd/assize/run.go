@@ -57,7 +57,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "`DIR` for the run's files", DefaultText: "results/<time>-<target>-<cluster>-<seed>"},
 			&cli.BoolFlag{Name: "quiet", Usage: "no progress"},
 			&cli.BoolFlag{Name: "json", Usage: "print verdict.json instead of the summary"},
-			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds"},
+			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` (of many seeds: by one at least) or R2=holds (by each); see assize list"},
 		),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -71,7 +71,7 @@ func runCommand() *cli.Command {
 			if c.IsSet("seeds") {
 				return runSeeds(c, j)
 			}
-			if j.plan, err = planOf(c); err != nil {
+			if j.plan, err = planOf(c, expect); err != nil {
 				return err
 			}
 			return j.run(c.Context)
@@ -87,23 +87,27 @@ func workloadNames() (names []string) {
 }
 
 // planOf reads the plan from --plan or makes it from the flags. Weather and faults are not drawn yet.
-func planOf(c *cli.Context) (harness.Plan, error) {
+func planOf(c *cli.Context, e report.Expectation) (harness.Plan, error) {
 	if c.IsSet("plan") {
 		for _, f := range planFlags() {
 			if name := f.Names()[0]; c.IsSet(name) {
 				return harness.Plan{}, usage("--%s cannot be combined with --plan, which says it all; edit the plan instead", name)
 			}
 		}
-		return readPlan(c.String("plan"))
+		p, err := readPlan(c.String("plan"))
+		if err == nil {
+			err = speaksTo(p, e)
+		}
+		return p, err
 	}
 	if !c.IsSet("seed") {
-		return planFromFlags(c, uint64(rand.Uint32()))
+		return planFromFlags(c, e, uint64(rand.Uint32()))
 	}
 	seed, err := strconv.ParseUint(c.String("seed"), 10, 64)
 	if err != nil {
 		return harness.Plan{}, usage("--seed: %q is not a whole number from 0 to 18446744073709551615", c.String("seed"))
 	}
-	return planFromFlags(c, seed)
+	return planFromFlags(c, e, seed)
 }
 
 func readPlan(name string) (harness.Plan, error) {
@@ -122,7 +126,7 @@ func readPlan(name string) (harness.Plan, error) {
 	return p, nil
 }
 
-func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
+func planFromFlags(c *cli.Context, e report.Expectation, seed uint64) (harness.Plan, error) {
 	p := harness.Plan{
 		Target: c.String("target"), Cluster: c.String("cluster"), Workload: c.String("workload"), Strategy: c.String("strategy"),
 		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"), Cut: c.String("cut"),
@@ -150,6 +154,9 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 	var field *harness.FieldError
 	if err := validate(p); errors.As(err, &field) {
 		return p, usage("--%s: %s", field.Field, field.Reason)
+	}
+	if err := speaksTo(p, e); err != nil {
+		return p, err
 	}
 	if auto {
 		p.Cluster = choose(c.Context, teller(c.App.ErrWriter, c.Bool("quiet")))
@@ -259,7 +266,20 @@ func parseExpectation(s string) (report.Expectation, error) {
 	if claim == "" || what != "holds" && what != "violated" {
 		return report.Expectation{}, usage("--expect: %q is not a claim and what it expects, such as R1=violated or R2=holds", s)
 	}
+	if _, known := report.FindClaim(claim); !known {
+		return report.Expectation{}, usage("--expect: unknown claim %q; those that a run can decide are %s", claim, report.ClaimIDs())
+	}
 	return report.Expectation{Claim: claim, Violated: what == "violated"}, nil
+}
+
+// speaksTo tells why a run of the plan cannot come out as expected: nobody judges what the claim is about.
+func speaksTo(p harness.Plan, e report.Expectation) error {
+	claim, known := report.FindClaim(e.Claim)
+	if !known || slices.Contains(judgements(p), claim.Judgement) {
+		return nil
+	}
+	return usage("--expect: claim %s is about the judgement %s, which this run is not put to; its judgements are %s",
+		e.Claim, claim.Judgement, strings.Join(judgements(p), ", "))
 }
 
 // runDir is where a run's files go: out, which must not hold a run already, or a new directory below results.

@@ -39,6 +39,10 @@ type summary struct {
 	Unknown    int           `json:"unknown"` // or inconclusive
 	Broken     int           `json:"broken"`
 	Kept       []string      `json:"kept,omitempty"` // directories
+	// What a claim says must come out: violated by one seed at least, or holding on each.
+	Expect     *report.Expectation `json:"expect,omitempty"`
+	Met        int                 `json:"met,omitempty"` // seeds that came out so
+	AsExpected bool                `json:"asExpected,omitempty"`
 }
 
 // sweep is a run over many seeds.
@@ -72,7 +76,7 @@ func runSeeds(c *cli.Context, j job) error {
 	if c.IsSet("seed") || c.IsSet("plan") {
 		return usage("--seeds cannot be combined with --seed or --plan")
 	}
-	if j.plan, err = planFromFlags(c, first); err != nil {
+	if j.plan, err = planFromFlags(c, j.expect, first); err != nil {
 		return err
 	}
 	if j.plan.Cluster != simKind {
@@ -139,6 +143,9 @@ func (s *sweep) take(p harness.Plan, v report.Verdict, ops []history.Op, err err
 	s.sum.Seeds++
 	s.sum.Operations += v.Counts.Operations
 	s.sum.Virtual += v.Counts.Time
+	if err == nil && v.AsExpected {
+		s.sum.Met++
+	}
 	switch {
 	case err != nil:
 		s.sum.Broken++
@@ -226,6 +233,10 @@ func (s *sweep) conclude(interrupted bool) error {
 		fmt.Fprint(s.stderr, "\r\x1b[K")
 	}
 	s.sum.Real = time.Since(s.began)
+	if s.expect != (report.Expectation{}) {
+		s.sum.Expect = &s.expect
+		s.sum.AsExpected = s.sum.Met > 0 && (s.expect.Violated || s.sum.Met == s.sum.Seeds)
+	}
 	word, err := report.Valid, error(nil)
 	switch {
 	case s.sum.Broken > 0:
@@ -250,5 +261,15 @@ func (s *sweep) conclude(interrupted bool) error {
 	fmt.Fprintf(s.stdout, "%s  %s, %s, %s: %d seeds%s, %d operations, %.0f virtual s in %.1f s, %d alarms, %d unknown, %d broken\n",
 		word, s.plan.Target, s.plan.Cluster, s.plan.Workload, s.sum.Seeds, stopped, s.sum.Operations, s.sum.Virtual.Seconds(), s.sum.Real.Seconds(),
 		s.sum.Alarms, s.sum.Unknown, s.sum.Broken)
+	if s.sum.Expect != nil {
+		not, what := "not as", "holds"
+		if s.sum.AsExpected {
+			not = "as"
+		}
+		if s.expect.Violated {
+			what = "violated"
+		}
+		fmt.Fprintf(s.stdout, "  %s claim %s expects: %s on %d of %d seeds\n", not, s.expect.Claim, what, s.sum.Met, s.sum.Seeds)
+	}
 	return err
 }

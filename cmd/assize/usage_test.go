@@ -11,6 +11,7 @@ import (
 	"assize/checkers"
 	"assize/harness"
 	"assize/history"
+	"assize/report"
 	"assize/targets"
 	"assize/workloads"
 )
@@ -96,6 +97,10 @@ func TestWrongUsageIsOneSentenceThatNamesWhatIsAllowed(t *testing.T) {
 		{"run --plan " + bad, bad + `:2: nodes: 500 is not from 1 to 99`},
 		{"run --plan " + dir + "/none", `--plan: open `},
 		{"run --expect R1", `--expect: "R1" is not a claim and what it expects, such as R1=violated or R2=holds`},
+		{"run --expect R1=perhaps", `--expect: "R1=perhaps" is not a claim and what it expects`},
+		{"run --expect X1=holds", `--expect: unknown claim "X1"; those that a run can decide are B14, R1, R2, `},
+		{"run --expect Z6=holds", `--expect: claim Z6 is about the judgement lost, which this run is not put to; its judgements are invariants, faults, linearizable, `},
+		{"run --seeds 1:2 --expect Z6=holds", `--expect: claim Z6 is about the judgement lost, which this run is not put to`},
 		{"run --cluster sim --out " + held, `--out: ` + held + ` already holds a run`},
 		{"run --cluster sim --record", `--record: only nodes that are processes record; in the simulator the seed repeats all of a run`},
 		{"run --seeds 1:2 --record", `--record: only nodes that are processes record`},
@@ -136,7 +141,7 @@ func TestListNamesEverything(t *testing.T) {
 	}
 	for _, want := range []string{
 		"raft", "read modes: readindex, ", "forget-vote", "sim", "local", "register", "set", "kill", "pause", "partition", "shape", "transfer", "members", "clock",
-		"linearizable", "lost", "agreement", "alive", "availability",
+		"linearizable", "lost", "agreement", "alive", "availability", "R1 linearizable", "Z10 watch",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("list does not name %s", want)
@@ -203,8 +208,13 @@ func TestQuietIsQuiet(t *testing.T) {
 	p.end()
 }
 
-// TestTargetsAndWorkloadsNameWhatThereIs: each workload is some target's, and each judgement has a checker.
+// TestTargetsAndWorkloadsNameWhatThereIs: each workload is some target's, and each judgement, also of a claim, has a checker.
 func TestTargetsAndWorkloadsNameWhatThereIs(t *testing.T) {
+	for _, c := range report.Claims {
+		if _, known := checkers.Find(c.Judgement); !known {
+			t.Errorf("claim %s: there is no checker %q", c.ID, c.Judgement)
+		}
+	}
 	done := map[string]bool{}
 	for _, target := range targets.Table {
 		for _, name := range target.Workloads {
