@@ -55,17 +55,20 @@ type brittle struct{ *sim.Sim }
 
 func (brittle) Close() error { return errors.New("a container is left") }
 
+// Lack is what is known only once it runs.
+func (brittle) Lack(cluster.Power) error { return errors.New("the engine has none") }
+
 // TestWhatIsLeftOfARunThatFailedIsTold, as what is left of one that did not.
 func TestWhatIsLeftOfARunThatFailedIsTold(t *testing.T) {
 	before := kinds
 	defer func() { kinds = before }()
-	kinds = append(slices.Clone(kinds), kind{"brittle", "cannot be removed", func(context.Context, targets.Target, harness.Plan, string, func(string)) (cluster.Cluster, func(func()) error, error) {
-		s := sim.New(sim.Config{Seed: 1, Nodes: 1, New: raft.New})
+	kinds = append(slices.Clone(kinds), kind{"brittle", "cannot be removed", nil, func(context.Context, targets.Target, harness.Plan, string, func(string)) (cluster.Cluster, func(func()) error, error) {
+		s := sim.New(sim.Config{Seed: 1, Nodes: 3, New: raft.New})
 		return brittle{s}, s.Run, nil
 	}})
 	var out, said bytes.Buffer
-	got := assize(t.Context(), []string{"assize", "run", "--cluster", "brittle", "--nodes", "1", "--nemesis", "partition", "--out", t.TempDir()}, &out, &said)
-	for _, want := range []string{`cannot be broken by "partition"`, "a container is left"} {
+	got := assize(t.Context(), []string{"assize", "run", "--cluster", "brittle", "--nodes", "3", "--nemesis", "partition", "--out", t.TempDir()}, &out, &said)
+	for _, want := range []string{`cannot be broken by "partition": the engine has none`, "a container is left"} {
 		if got != exitUsage || !strings.Contains(said.String(), want) {
 			t.Errorf("status %d, %q, want one with %q", got, said.String(), want)
 		}

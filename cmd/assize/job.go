@@ -72,7 +72,7 @@ func (j job) run(ctx context.Context) (err error) {
 func scheduled(p *harness.Plan, c cluster.Cluster) ([]nemesis.Nemesis, error) {
 	nemeses, err := nemesesFor(c, p.Nemesis)
 	if err != nil {
-		return nil, err
+		return nil, flagged(err)
 	}
 	names := []string{}
 	for _, n := range nemeses {

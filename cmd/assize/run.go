@@ -31,7 +31,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "nodes", Usage: "`number` of nodes", DefaultText: "5"},
 		&cli.StringFlag{Name: "observers", Usage: "`number` of further nodes, without a vote (targets: " + strings.Join(targets.Observed(), ", ") + ")", DefaultText: "0"},
 		&cli.StringFlag{Name: "workload", Value: "register", Usage: "what clients do: " + strings.Join(workloadNames(), ", ")},
-		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all, none, " + strings.Join(nemesisNames(), ", ")},
+		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all (that can), none, " + strings.Join(nemesisNames(), ", ") + "; of the default what can"},
 		&cli.StringFlag{Name: "time", Value: "20s", Usage: "`duration` of the storm, e.g. 30s, 2m"},
 		&cli.StringFlag{Name: "rate", Value: "100", Usage: "`operations` a second, of all clients"},
 		&cli.StringFlag{Name: "clients", Value: "10", Usage: "`number` of clients"},
@@ -95,10 +95,14 @@ func planOf(c *cli.Context, e report.Expectation) (harness.Plan, error) {
 			}
 		}
 		p, err := readPlan(c.String("plan"))
-		if err == nil {
-			err = speaksTo(p, e)
+		if err != nil {
+			return p, err
 		}
-		return p, err
+		if err := foresee(p); err != nil {
+			b, _ := os.ReadFile(c.String("plan"))
+			return p, wrong{harness.Locate(c.String("plan"), b, err)}
+		}
+		return p, speaksTo(p, e)
 	}
 	if !c.IsSet("seed") {
 		return planFromFlags(c, e, uint64(rand.Uint32()))
@@ -126,6 +130,15 @@ func readPlan(name string) (harness.Plan, error) {
 	return p, nil
 }
 
+// flagged is what is wrong with a field of a plan as the wrong use of a flag.
+func flagged(err error) error {
+	var field *harness.FieldError
+	if errors.As(err, &field) {
+		return usage("--%s: %s", field.Field, field.Reason)
+	}
+	return err
+}
+
 func planFromFlags(c *cli.Context, e report.Expectation, seed uint64) (harness.Plan, error) {
 	p := harness.Plan{
 		Target: c.String("target"), Cluster: c.String("cluster"), Workload: c.String("workload"), Strategy: c.String("strategy"),
@@ -151,17 +164,25 @@ func planFromFlags(c *cli.Context, e report.Expectation, seed uint64) (harness.P
 		return p, usage("--cluster: unknown value %q; allowed are %s", p.Cluster, strings.Join(known, ", "))
 	}
 	fill(&p)
-	var field *harness.FieldError
-	if err := validate(p); errors.As(err, &field) {
-		return p, usage("--%s: %s", field.Field, field.Reason)
+	if err := validate(p); err != nil {
+		return p, flagged(err)
 	}
 	if err := speaksTo(p, e); err != nil {
 		return p, err
 	}
+	anywhere := p
+	anywhere.Cluster = simKind
+	if !c.IsSet("nemesis") { // nobody has asked for what a single node cannot have
+		p.Nemesis = slices.DeleteFunc(p.Nemesis, func(name string) bool { anywhere.Nemesis = []string{name}; return foresee(anywhere) != nil })
+		anywhere.Nemesis = p.Nemesis
+	}
 	if auto {
+		if err := foresee(anywhere); err != nil {
+			return p, flagged(err)
+		}
 		p.Cluster = choose(c.Context, teller(c.App.ErrWriter, c.Bool("quiet")))
 	}
-	return p, nil
+	return p, flagged(foresee(p))
 }
 
 // fill puts the target's defaults, and then the harness's, where the plan has none.
