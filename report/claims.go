@@ -52,7 +52,8 @@ func ClaimIDs() string {
 }
 
 // asExpected tells whether the judgement that the claim is about came out as expected; what other judgements found is nothing to it. A run that was not put to
-// what it was to stand, or of which the end is missing, shows of no claim that it holds.
+// what it was to stand, or of which the end is missing, shows of no claim that it holds; nor does one that
+// the test itself broke.
 func (v *Verdict) asExpected(e Expectation) bool {
 	claim, _ := FindClaim(e.Claim)
 	of := func(checker string) checkers.Verdict {
@@ -66,5 +67,5 @@ func (v *Verdict) asExpected(e Expectation) bool {
 	if e.Violated {
 		return of(claim.Judgement) == checkers.Invalid
 	}
-	return of(claim.Judgement) == checkers.Valid && of("faults") == checkers.Valid && of("alive") != checkers.Unknown && v.Complete
+	return of(claim.Judgement) == checkers.Valid && of("faults") == checkers.Valid && of("alive") != checkers.Unknown && v.Complete && v.Broken == ""
 }

@@ -54,16 +54,13 @@ func (j job) run(ctx context.Context) (err error) {
 	if err := report.Begin(dir, p, report.Environment(powers(c))); err != nil {
 		return err
 	}
-	ops, err := j.record(ctx, dir, p, c, host, nemeses)
-	if err != nil {
-		return fmt.Errorf("%w; what was recorded is in %s", err, dir)
-	}
+	ops, broken := j.record(ctx, dir, p, c, host, nemeses)
 	if err := c.Close(); err != nil {
-		return fmt.Errorf("stop the cluster: %w; what was recorded is in %s", err, dir)
+		broken = errors.Join(broken, fmt.Errorf("stop the cluster: %w", err))
 	}
-	v, err := judge(p, ops, samplesOf(dir), j.expect)
+	v, err := judge(p, ops, samplesOf(dir), j.expect, broken)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; what was recorded is in %s", errors.Join(broken, err), dir)
 	}
 	return j.conclude(dir, v)
 }
@@ -135,8 +132,8 @@ func conduct(ctx context.Context, s harness.Setup, host func(func()) error) erro
 	return err
 }
 
-// judge puts the history to the checkers of the workload and of the target.
-func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect report.Expectation) (report.Verdict, error) {
+// judge puts the history to the checkers of the workload and of the target. broken is how the test itself failed, which says nothing against what it has recorded.
+func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect report.Expectation, broken error) (report.Verdict, error) {
 	w, _ := workloads.Find(p.Workload)
 	t, _ := targets.Find(p.Target)
 	var list []checkers.Checker
@@ -147,7 +144,11 @@ func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect re
 		}
 		list = append(list, k)
 	}
-	return report.Judge(report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Kinds: w.Kinds, Expect: expect})
+	c := report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Kinds: w.Kinds, Expect: expect}
+	if broken != nil {
+		c.Broken = broken.Error()
+	}
+	return report.Judge(c)
 }
 
 // judgements are the names of the checkers that a run of the plan is put to.

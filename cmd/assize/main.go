@@ -127,6 +127,8 @@ func exit(verdict string) error {
 		return nil
 	case report.Invalid:
 		return status(exitInvalid)
+	case report.Broken:
+		return status(exitBroken)
 	}
 	return status(exitUnknown)
 }

@@ -110,7 +110,7 @@ func (s *sweep) work(ctx context.Context) {
 	}
 }
 
-// try one seed, all of it in memory. A panic is the test's own fault, and one seed's: the others go on.
+// try one seed, all of it in memory. The error is the test's own failure; the verdict on what was recorded until then has a word, if it came to one. A panic is the test's own fault, and one seed's: the others go on.
 func (s *sweep) try(p *harness.Plan) (v report.Verdict, ops []history.Op, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -128,12 +128,10 @@ func (s *sweep) try(p *harness.Plan) (v report.Verdict, ops []history.Op, err er
 		return v, nil, err
 	}
 	recorder := history.NewRecorder(nil, c.Now)
-	if err := conduct(context.Background(), setup(*p, c, nemeses, recorder), host); err != nil {
-		return v, recorder.Ops(), err
-	}
+	broken := errors.Join(conduct(context.Background(), setup(*p, c, nemeses, recorder), host), c.Close())
 	ops = recorder.Ops()
-	v, err = judge(*p, ops, nil, s.expect)
-	return v, ops, errors.Join(err, c.Close())
+	v, err = judge(*p, ops, nil, s.expect, broken)
+	return v, ops, errors.Join(broken, err)
 }
 
 // take up the outcome of a seed: count it, and keep and tell of it if it is not valid.
@@ -149,16 +147,20 @@ func (s *sweep) take(p harness.Plan, v report.Verdict, ops []history.Op, err err
 	switch {
 	case err != nil:
 		s.sum.Broken++
-		s.say(fmt.Sprintf("%s  seed %d: %v", report.Broken, p.Seed, err))
 	case v.Verdict == report.Invalid:
 		s.sum.Alarms++
 	case v.Verdict != report.Valid:
 		s.sum.Unknown++
 	}
 	if err != nil || v.Verdict != report.Valid {
-		dir, kept := s.keep(p, v, ops, err)
-		if err == nil {
+		dir, kept := s.keep(p, v, ops)
+		switch {
+		case err == nil:
 			s.say(fmt.Sprintf("%s  seed %d: %s%s", v.Verdict, p.Seed, v.Headline, dir))
+		case v.Recorded != "":
+			s.say(fmt.Sprintf("%s  seed %d: %v; what was recorded is %s: %s%s", report.Broken, p.Seed, err, v.Recorded, v.Headline, dir))
+		default:
+			s.say(fmt.Sprintf("%s  seed %d: %v%s", report.Broken, p.Seed, err, dir))
 		}
 		if kept != nil {
 			s.say(fmt.Sprintf("%s  seed %d could not be saved: %v", report.Broken, p.Seed, kept))
@@ -169,7 +171,7 @@ func (s *sweep) take(p harness.Plan, v report.Verdict, ops []history.Op, err err
 }
 
 // keep writes the directory of a seed.
-func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op, broken error) (where string, err error) {
+func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op) (where string, err error) {
 	if len(s.sum.Kept) == mostKept {
 		return "", nil
 	}
@@ -192,8 +194,8 @@ func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op, broken 
 		return "", err
 	}
 	s.sum.Kept = append(s.sum.Kept, dir)
-	if broken != nil {
-		return dir, nil
+	if v.Verdict == "" { // nobody came to one
+		return "  " + dir, nil
 	}
 	return "  " + dir, report.Save(dir, v)
 }
