@@ -31,6 +31,7 @@ type fake struct {
 	elects   bool                 // another node leads when the leader is killed
 	loyal    bool                 // leadership is never handed over
 	rivals   bool                 // whoever is to be handed it, another is elected
+	fleeting int                  // so many requests to hand it over come when the leader has just been deposed
 	deaf     bool                 // membership requests fail
 	busy     int                  // so many membership requests fail first
 	blind    bool                 // membership requests are answered and forgotten
@@ -289,11 +290,15 @@ func (f *fake) pass(toll *cluster.Trip, jitter time.Duration) time.Duration {
 }
 
 func (f *fake) Transfer(_ context.Context, to string) error {
-	if f.rivals {
+	if f.rivals || f.fleeting > 0 {
 		to = f.nodes[slices.IndexFunc(f.nodes, func(n *fakeNode) bool { return !n.leads && n.name != to })].name
 	}
 	if !f.loyal {
 		f.lead(to)
+	}
+	if f.fleeting > 0 {
+		f.fleeting--
+		return errors.New("no node says that it leads")
 	}
 	return nil
 }

@@ -212,6 +212,15 @@ func TestTransferThatAnElectionOvertakes(t *testing.T) {
 	})
 }
 
+// TestTransferIsAskedAgainOfTheNextLeader: that one leader after the other was lost says nothing of handovers.
+func TestTransferIsAskedAgainOfTheNextLeader(t *testing.T) {
+	breaks(t, transfer, 5, func(f *fake) { f.fleeting = 4 }, func(t *testing.T, f *fake, fault history.Fault, err error) {
+		if err != nil || !fault.Held || f.fleeting > 0 {
+			t.Errorf("held %v, error %v", fault.Held, err)
+		}
+	})
+}
+
 func TestFaultThatDoesNotTakeHoldIsSeen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
