@@ -100,7 +100,7 @@ func TestTextOfAConviction(t *testing.T) {
   faults        holds     1 fault took hold                                     1 ms
   linearizable  violated  1 of 1 key                                            2 ms
   sequential    holds     1,234,567 sessions                                    3 ms
-  stale reads   1 of 1    by 2.424 s at most; newer writes missed: 1 at most
+  behind acknowledged writes   1 of 1 reads    by 2.424 s at most; acknowledged writes that one read missed: 1 at most
   as claim R1 expects
 replay  assize run --plan 'results/a b/plan.json'
 check   assize check 'results/a b'

@@ -120,9 +120,9 @@ func (v *Verdict) table(b *strings.Builder) {
 	if s := v.Stale; s != nil {
 		note := ""
 		if s.Stale > 0 {
-			note = fmt.Sprintf("by %.3f s at most; newer writes missed: %d at most", s.Time.Seconds(), s.Versions)
+			note = fmt.Sprintf("by %.3f s at most; acknowledged writes that one read missed: %d at most", s.Time.Seconds(), s.Versions)
 		}
-		rows = append(rows, []string{"stale reads", fmt.Sprintf("%s of %s", thousands(s.Stale), thousands(s.Reads)), note})
+		rows = append(rows, []string{"behind acknowledged writes", fmt.Sprintf("%s of %s reads", thousands(s.Stale), thousands(s.Reads)), note})
 	}
 	columns(b, rows)
 }
