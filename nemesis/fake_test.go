@@ -36,6 +36,7 @@ type fake struct {
 	busy     int                  // so many membership requests fail first
 	blind    bool                 // membership requests are answered and forgotten
 	perfect  bool                 // clocks cannot be falsified
+	stepped  bool                 // clocks are set so late that they may have stepped back
 	crooked  bool                 // clocks cannot be mended
 	sloppy   bool                 // of a wall clock that is mended only the rate is
 	late     string               // has left without anybody having seen it
@@ -215,6 +216,9 @@ func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
 	}
 	n.mono += s.Mono
 	n.down = n.down || f.hunted
+	if f.stepped {
+		return fmt.Errorf("skew %s: %w", name, cluster.ErrStepped)
+	}
 	return nil
 }
 
