@@ -60,7 +60,7 @@ func list(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nCLAIMS, for --expect")
 	for _, c := range report.Claims {
-		row(w, c.ID+" "+c.Judgement, c.Doc)
+		fmt.Fprintf(w, "  %-3s %-14s %s\n", c.ID, c.Judgement, c.Doc)
 	}
 }
 

@@ -312,7 +312,10 @@ func runDir(out string, p harness.Plan) (string, error) {
 	if holdsRun(out) {
 		return "", usage("--out: %s already holds a run", out)
 	}
-	return out, os.MkdirAll(out, 0o777)
+	if err := os.MkdirAll(out, 0o777); err != nil {
+		return "", usage("--out: %v", err)
+	}
+	return out, nil
 }
 
 // vacant is dir, or dir with the first number behind it that makes it one that holds no run.

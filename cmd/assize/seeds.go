@@ -82,6 +82,12 @@ func runSeeds(c *cli.Context, j job) error {
 	if j.plan.Cluster != simKind {
 		return usage("--seeds runs in the simulator only; --cluster must be auto or %s, not %q", simKind, j.plan.Cluster)
 	}
+	if _, err := os.Stat(j.out); j.out != "" && err != nil { // it is needed only where a seed is kept, and to be known before
+		if err := os.MkdirAll(j.out, 0o777); err != nil {
+			return usage("--out: %v", err)
+		}
+		os.Remove(j.out)
+	}
 	s := &sweep{job: j, first: first, last: last, next: first, began: time.Now(), told: time.Now(), terminal: terminal(j.stderr)}
 	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC))
 	var all sync.WaitGroup
