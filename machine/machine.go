@@ -168,3 +168,11 @@ type Inspector interface {
 	// logged in a step can be read after it, also where that step has taken a snapshot of it.
 	Entry(index uint64) (term uint64, body []byte, ok bool)
 }
+
+// Spoken is implemented by Inspectors whose protocol has words of its own for what others call terms and entries.
+type Spoken interface {
+	// Words for a term, for an entry, and for a revision of the store: epoch, transaction, zxid.
+	Words() (term, entry, revision string)
+	// Name by which people know the entry at index, with its term in it; empty where the log does not hold it.
+	Name(index uint64) string
+}

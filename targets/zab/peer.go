@@ -314,3 +314,14 @@ func (p *peer) logEntry(pos uint64) (epoch uint64, body []byte, ok bool) {
 	t := p.log.at(pos)
 	return epochOf(t.zxid), t.body(), true
 }
+
+// logName is the zxid of the transaction at a position.
+func (p *peer) logName(pos uint64) string {
+	switch {
+	case pos == p.log.basePos && pos > 0:
+		return fmt.Sprintf("zxid %#x", p.log.base)
+	case pos <= p.log.basePos || pos > p.log.lastPos():
+		return ""
+	}
+	return fmt.Sprintf("zxid %#x", p.log.at(pos).zxid)
+}

@@ -73,6 +73,7 @@ type clock struct {
 var (
 	_ machine.Machine   = (*Server)(nil)
 	_ machine.Inspector = (*Server)(nil)
+	_ machine.Spoken    = (*Server)(nil)
 )
 
 // New makes a server of what its host has found on the disk. Options must have passed Check, and what comes from the disk must be what the server
@@ -223,3 +224,9 @@ func (s *Server) Changed() uint64 { return s.peer.logChanged() }
 func (s *Server) Entry(index uint64) (term uint64, body []byte, ok bool) {
 	return s.peer.logEntry(index)
 }
+
+// Words are machine.Spoken's.
+func (s *Server) Words() (term, entry, revision string) { return "epoch", "transaction", "zxid" }
+
+// Name is machine.Spoken's: the zxid of a transaction.
+func (s *Server) Name(index uint64) string { return s.peer.logName(index) }
