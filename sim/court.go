@@ -110,7 +110,7 @@ func (c *court) stepped(s *Sim, n *node, fx machine.Effects) {
 		if from := n.inspector.Changed(); from > 0 {
 			c.changed(s, n, from)
 		}
-		if len(fx.Log) > 0 || fx.Snapshot != nil {
+		if len(fx.Log) > 0 || fx.Installed {
 			n.disk.pending[len(n.disk.pending)-1].last = v.last
 		}
 	}

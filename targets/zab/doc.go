@@ -21,6 +21,7 @@
 //   - a leader's proposal may leave before its own disk has it, as in ZooKeeper, so that both disks work at once; the commit, which counts the leader, waits
 //   - TRUNC and SNAP are durable at once, and the truncated log or the snapshot alone is a sound state, whatever becomes of the synchronization; a
 //     snapshot that was in use and not on the disk lost its transactions later (ZOOKEEPER-3642)
+//   - a server's own snapshot is a checkpoint: nothing waits for it, and until it is durable the one before and all that was logged since are the same state
 //   - what a server received while it was synchronized is in its log as everything else, and it synchronizes others with it (ZOOKEEPER-4925)
 //
 // All transactions in a log, be they known to be committed or not, are a server's history. A leader takes the whole of its own for committed as soon

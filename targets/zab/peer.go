@@ -194,6 +194,9 @@ func (p *peer) finish() {
 		p.save(p.encodeImage())
 		p.drawSnapshot()
 	}
+	if p.out.Installed {
+		p.out.Log = p.out.Log[:0]
+	}
 	p.trim()
 	for _, l := range p.learners {
 		p.flush(l.channel)
@@ -209,12 +212,19 @@ func (p *peer) record(b []byte) {
 		p.held = append(p.held, b)
 		return
 	}
-	p.out.Log = append(p.out.Log, b)
+	p.write(b)
+}
+
+func (p *peer) write(b ...[]byte) {
+	p.out.Log = append(p.out.Log, b...)
+	if p.out.Snapshot != nil {
+		p.out.Tail = append(p.out.Tail, b...)
+	}
 }
 
 // release what the flaw ackNewLeaderEarly has held back.
 func (p *peer) release() {
-	p.out.Log = append(p.out.Log, p.held...)
+	p.write(p.held...)
 	p.held = nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,6 +145,9 @@ func (s *strife) watch() {
 
 func runStrife(t *testing.T, seed uint64, calm bool, o machine.Options) *strife {
 	h := newHall(t, seed, 3+int(seed%3), int(seed%2), o)
+	for _, n := range h.hosts {
+		n.platter.rand = rand.New(rand.NewPCG(seed, uint64(100+n.id)))
+	}
 	s := &strife{hall: h, acked: map[string]int64{}, maybe: map[string]bool{}, calm: calm}
 	lead, _ := s.elect()
 	s.connect(lead).want(jute.OK, creating("/q", "", 0))

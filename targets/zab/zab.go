@@ -103,7 +103,7 @@ func Load(c machine.Config) (*Server, error) {
 
 // Step takes one event. The slices of the effects, not what they hold, are used again by the next Step.
 func (s *Server) Step(e machine.Event) machine.Effects {
-	s.out = machine.Effects{Log: s.out.Log[:0], Send: s.out.Send[:0], Reply: s.out.Reply[:0], Applied: s.out.Applied[:0]}
+	s.out = machine.Effects{Log: s.out.Log[:0], Tail: s.out.Tail[:0], Send: s.out.Send[:0], Reply: s.out.Reply[:0], Applied: s.out.Applied[:0]}
 	s.observe(e)
 	s.peer.begin(&s.out)
 	switch {

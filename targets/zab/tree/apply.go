@@ -114,12 +114,12 @@ func (t *Tree) create(head, x *Txn) jute.Stat {
 		panic(fmt.Sprintf("tree: %#x creates %s, which cannot be", head.Zxid, x.Path))
 	}
 	parent.cversion, parent.pzxid = x.ParentCversion, head.Zxid
-	parent.children.Insert(nameOf(x.Path))
 	t.seal(parent)
 	n := &node{
 		czxid: head.Zxid, mzxid: head.Zxid, pzxid: head.Zxid, ctime: head.Time, mtime: head.Time,
 		owner: owner, data: bytes.Clone(x.Data), acl: shared(x.ACL),
 	}
+	parent.children.Insert(child{nameOf(x.Path), n})
 	t.add(x.Path, n)
 	t.change(jute.EventCreated, x.Path, n)
 	t.change(jute.EventChildrenChanged, above, parent)
