@@ -23,6 +23,10 @@ var ErrRefused = errors.New("refused")
 // disagree on who they are. Any other error of a power is the test's own.
 var ErrSystem = errors.New("not the test's doing")
 
+// ErrStepped is wrapped by errors of Skewer's Skew where the clocks have been set as they should be, but so late, on a machine that is busy, that a monotonic one
+// that was to go slower may have stepped back.
+var ErrStepped = errors.New("it is set, but this machine was so busy that its monotonic clock may have stepped back")
+
 // World is where time passes. Harness, workloads and nemeses block in Sleep, Wait and Client.Do only, and start concurrent work with Go
 // only, so that the simulator can run them as coroutines of one thread.
 type World interface {

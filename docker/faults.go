@@ -82,7 +82,9 @@ func (p *place) freshen(ctx context.Context) error {
 		err = remote.Write(ctx, "peers.json", content)
 	}
 	if err == nil && clocks { // the zero Skew, too: it may have been mended while nobody could be told
-		err = remote.Skew(ctx, turn, s)
+		if err = remote.Skew(ctx, turn, s); errors.Is(err, cluster.ErrStepped) {
+			err = nil // it is set
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,14 +195,17 @@ func (c *Cluster) Skew(ctx context.Context, name string, s cluster.Skew) error {
 	err = p.remoteOf(b).Skew(ctx, turn, s)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	stepped := errors.Is(err, cluster.ErrStepped)
+	if err != nil && !stepped && (p.box != b || p.frozen) {
+		p.staleSkew = true
+		return nil
+	}
+	if err == nil || stepped {
+		p.jump = 0
+	}
 	if err != nil {
-		if p.box != b || p.frozen {
-			p.staleSkew = true
-			return nil
-		}
 		return fmt.Errorf("skew %s: %w", name, err)
 	}
-	p.jump = 0
 	return nil
 }
 
@@ -233,7 +238,10 @@ func (c *Cluster) mendClock(ctx context.Context, p *place) error {
 	if _, err := c.Node(p.node.Name); err != nil {
 		return nil // no fault can name it
 	}
-	return c.Skew(ctx, p.node.Name, cluster.Skew{})
+	if err := c.Skew(ctx, p.node.Name, cluster.Skew{}); !errors.Is(err, cluster.ErrStepped) {
+		return err
+	}
+	return nil
 }
 
 // Reach probes all links at once, each from within the network of the node that it begins at.

@@ -288,6 +288,11 @@ func (w *worker) hangUp() {
 // record a completion and count it. The caller holds run.mu.
 func (w *worker) record(op history.Op) {
 	w.run.count[op.Kind]++
+	if op.Kind == history.OK {
+		for _, m := range op.Txn {
+			w.run.done[m.F] = true
+		}
+	}
 	w.run.Recorder.Record(op)
 }
 

@@ -74,6 +74,7 @@ type run struct {
 	busy    int  // loops under way that the next phase waits for
 	loops   int  // pollers under way
 	count   [history.Info + 1]int
+	done    map[string]bool // kinds of micro-operations that have succeeded; never ranged over
 	active  []history.Fault
 	leaders map[string]Sample
 	polled  map[string]bool
@@ -87,7 +88,7 @@ func Run(ctx context.Context, s Setup) error {
 	r := &run{
 		Setup: s, ctx: ctx, last: context.WithoutCancel(ctx), nodes: s.Cluster.Nodes(),
 		source:  s.Workload.New(s.Plan.Seed, workloads.Config{Clients: s.Plan.Clients}),
-		leaders: map[string]Sample{}, polled: map[string]bool{},
+		leaders: map[string]Sample{}, polled: map[string]bool{}, done: map[string]bool{},
 	}
 	for id := range s.Plan.Clients {
 		r.workers = append(r.workers, newWorker(r, id))
@@ -105,8 +106,11 @@ func Run(ctx context.Context, s Setup) error {
 	}
 	r.mend()
 	note := ""
-	if r.settle() && r.Workload.Outlive {
-		note = r.outlive()
+	if r.settle() {
+		r.exercise()
+		if r.Workload.Outlive {
+			note = r.outlive()
+		}
 	}
 	if !r.settle() {
 		note = fmt.Sprintf("the nodes did not agree on a leader and a state within %v", r.patience())
@@ -291,6 +295,35 @@ func (r *run) settle() bool {
 		}
 		return slices.Contains(nodes, leader) && slices.Min(applied) >= commit && slices.Min(applied) == slices.Max(applied)
 	})
+}
+
+// exercise asks on, of the mended cluster, until each kind of the workload's operations has succeeded once: in a storm that leaves clients few moments a compare-and-set may have met
+// nothing but values that were never written. It makes no difference to a system that does not do what is asked of it, and none to a run that has been interrupted.
+func (r *run) exercise() {
+	nodes, bound := r.Cluster.Nodes(), r.patience()
+	if r.ctx.Err() != nil || r.exercised() {
+		return
+	}
+	for i, w := range r.workers {
+		r.launch(func() bool {
+			for v := r.vigil(); !r.exercised() && v.look(r.Cluster.Now()) < bound; {
+				if _, _, gone := w.call(w.generation, nodes[i%len(nodes)], nil); gone {
+					return false
+				}
+				r.Cluster.Sleep(await)
+			}
+			return true
+		})
+	}
+	r.idle(bound + 3*r.Plan.Timeout)
+	r.settle()
+}
+
+// exercised tells whether each kind of operation has succeeded.
+func (r *run) exercised() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(r.Workload.Kinds, func(kind string) bool { return !r.done[kind] })
 }
 
 // lastWords asks every node for the workload's final operations: each worker asks the nodes that would be its own.

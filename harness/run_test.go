@@ -51,6 +51,39 @@ func TestPhasesComeInOrder(t *testing.T) {
 	}
 }
 
+// TestKindThatNeverSucceededIsAskedOnOfTheMendedCluster, and nothing is asked there where all have, or where it is no use.
+func TestKindThatNeverSucceededIsAskedOnOfTheMendedCluster(t *testing.T) {
+	for _, c := range []struct {
+		until time.Duration // compare-and-sets fail
+		want  int           // those that succeeded between the mending and the last words
+		asked bool
+	}{{0, 0, false}, {5 * time.Second, 1, true}, {time.Hour, 0, true}} {
+		ops, _ := trial(t, plan(), func(f *fake, _ *Setup) {
+			f.answer = func(_ string, txn history.Txn) error {
+				if txn[0].F == history.CAS && f.Now() < c.until {
+					return fmt.Errorf("compare failed: %w", cluster.ErrNotDone)
+				}
+				return nil
+			}
+		})
+		phase, asked, succeeded := "", false, 0
+		for _, op := range ops {
+			if op.Phase != "" {
+				phase = op.Phase
+			}
+			if phase == history.PhaseMend {
+				asked = asked || op.Kind == history.Invoke
+				if op.Kind == history.OK && op.Txn[0].F == history.CAS {
+					succeeded++
+				}
+			}
+		}
+		if asked != c.asked || min(succeeded, 1) != c.want {
+			t.Errorf("compare-and-sets fail for %v: asked on %v, and %d succeeded", c.until, asked, succeeded)
+		}
+	}
+}
+
 func TestRateIsKept(t *testing.T) {
 	ops, _ := trial(t, plan(), nil)
 	calls := 0

@@ -107,6 +107,14 @@ type Effects struct {
 	Send      []Message
 	Reply     []Reply
 	Applied   []Applied
+	Accused   []Accusation
+}
+
+// Accusation is of a node that has said what no correct one says. What it has said is not done, and the machine has left it. In the simulator, whose nodes are all
+// of one kind, it is a broken invariant.
+type Accusation struct {
+	Node int
+	Why  string
 }
 
 // Applied tells that the store has taken up one log entry.
@@ -159,4 +167,12 @@ type Inspector interface {
 	// Entry returns term and body of the entry at index; ok is false where the log does not hold it (compacted or beyond the end). What was
 	// logged in a step can be read after it, also where that step has taken a snapshot of it.
 	Entry(index uint64) (term uint64, body []byte, ok bool)
+}
+
+// Spoken is implemented by Inspectors whose protocol has words of its own for what others call terms and entries.
+type Spoken interface {
+	// Words for a term, for an entry, and for a revision of the store: epoch, transaction, zxid.
+	Words() (term, entry, revision string)
+	// Name by which people know the entry at index, with its term in it; empty where the log does not hold it.
+	Name(index uint64) string
 }

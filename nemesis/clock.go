@@ -2,6 +2,7 @@ package nemesis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -78,7 +79,6 @@ func chooseSkew(r *rand.Rand) (s cluster.Skew, what string) {
 }
 
 func breakClock(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
-	skewer := c.(cluster.Skewer)
 	before := look(ctx, c, c.Nodes())
 	targets, _ := aim(c, before, r)
 	s, what := chooseSkew(r)
@@ -96,17 +96,18 @@ func breakClock(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 	for range attempts {
 		// Asked right before, since a jump is told by the difference.
 		before = look(ctx, c, remaining(c, targets))
-		err := each(c, targets, func(n string) error { return skewer.Skew(ctx, n, s) })
+		stepped, err := falsify(ctx, c, targets, s)
 		if err != nil {
 			return fault, fmt.Errorf("skew: %w", err)
 		}
 		var held bool
 		held, seen, fault.Probe = measure(ctx, c, before, s)
+		fault.Probe += stepped
 		if held {
 			fault.Held = true
 			return fault, nil
 		}
-		if err := each(c, targets, func(n string) error { return skewer.Skew(ctx, n, cluster.Skew{}) }); err != nil {
+		if _, err := falsify(ctx, c, targets, cluster.Skew{}); err != nil {
 			return fault, fmt.Errorf("skew: %w", err)
 		}
 	}
@@ -114,6 +115,19 @@ func breakClock(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.F
 		return fault, nothing("none of %s answered before and after", list(targets))
 	}
 	return fault, nil
+}
+
+// falsify the clocks of these nodes. That one may have stepped back is told and no failure: whether the skew took hold is judged by true time.
+func falsify(ctx context.Context, c cluster.Cluster, nodes []string, s cluster.Skew) (stepped string, err error) {
+	err = each(c, nodes, func(n string) error {
+		err := c.(cluster.Skewer).Skew(ctx, n, s)
+		if errors.Is(err, cluster.ErrStepped) {
+			stepped += "; the monotonic clock of " + n + " may have stepped back when it was set, on this busy machine"
+			return nil
+		}
+		return err
+	})
+	return stepped, err
 }
 
 // measure compares the clocks of the nodes that still answer with what they said before. seen is how many could be compared.
@@ -227,8 +241,8 @@ func rates(a, b sight) (wall, mono float64) {
 // mendClock sets every member's clocks right, also those of nodes that are down: a skew lasts through a restart.
 func mendClock(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	fault := history.Fault{What: "clocks run true again", Mended: true}
-	skewer := c.(cluster.Skewer)
-	if err := each(c, c.Nodes(), func(n string) error { return skewer.Skew(ctx, n, cluster.Skew{}) }); err != nil {
+	stepped, err := falsify(ctx, c, c.Nodes(), cluster.Skew{})
+	if err != nil {
 		return fault, fmt.Errorf("unskew: %w", err)
 	}
 	compared := 0
@@ -237,6 +251,7 @@ func mendClock(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 		ok, compared, fault.Probe = steady(ctx, c, Stand{})
 		return ok && compared > 0
 	})
+	fault.Probe += stepped
 	if compared == 0 {
 		return fault, nothing("no node's clocks can be seen to run true: %s", fault.Probe)
 	}

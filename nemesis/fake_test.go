@@ -31,10 +31,12 @@ type fake struct {
 	elects   bool                 // another node leads when the leader is killed
 	loyal    bool                 // leadership is never handed over
 	rivals   bool                 // whoever is to be handed it, another is elected
+	fleeting int                  // so many requests to hand it over come when the leader has just been deposed
 	deaf     bool                 // membership requests fail
 	busy     int                  // so many membership requests fail first
 	blind    bool                 // membership requests are answered and forgotten
 	perfect  bool                 // clocks cannot be falsified
+	stepped  bool                 // clocks are set so late that they may have stepped back
 	crooked  bool                 // clocks cannot be mended
 	sloppy   bool                 // of a wall clock that is mended only the rate is
 	late     string               // has left without anybody having seen it
@@ -214,6 +216,9 @@ func (f *fake) Skew(_ context.Context, name string, s cluster.Skew) error {
 	}
 	n.mono += s.Mono
 	n.down = n.down || f.hunted
+	if f.stepped {
+		return fmt.Errorf("skew %s: %w", name, cluster.ErrStepped)
+	}
 	return nil
 }
 
@@ -289,11 +294,15 @@ func (f *fake) pass(toll *cluster.Trip, jitter time.Duration) time.Duration {
 }
 
 func (f *fake) Transfer(_ context.Context, to string) error {
-	if f.rivals {
+	if f.rivals || f.fleeting > 0 {
 		to = f.nodes[slices.IndexFunc(f.nodes, func(n *fakeNode) bool { return !n.leads && n.name != to })].name
 	}
 	if !f.loyal {
 		f.lead(to)
+	}
+	if f.fleeting > 0 {
+		f.fleeting--
+		return errors.New("no node says that it leads")
 	}
 	return nil
 }

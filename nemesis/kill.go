@@ -64,14 +64,22 @@ func mendKill(ctx context.Context, c cluster.Cluster) (history.Fault, error) {
 	if len(down) == 0 {
 		fault.What = "start nobody: none was down"
 	}
-	if err := each(c, c.Nodes(), func(n string) error { return c.Start(ctx, n) }); err != nil {
+	// One that runs and is silent, stopped or taken off its network by another fault, is no affair of this one.
+	start := func(nodes []string) error { return each(c, nodes, func(n string) error { return c.Start(ctx, n) }) }
+	if err := start(down); err != nil {
 		return fault, fmt.Errorf("start: %w", err)
 	}
 	var after []sight
+	var err error
 	fault.Held = await(ctx, c, probeBound, func() bool {
 		after = look(ctx, c, c.Nodes())
-		return len(those(after, isRefused)) == 0
+		down = those(after, isRefused)
+		err = start(down) // whose first look was too busy to see it
+		return len(down) == 0
 	})
 	fault.Probe = "status: " + told(after)
+	if err != nil {
+		return fault, fmt.Errorf("start: %w", err)
+	}
 	return fault, nil
 }

@@ -212,6 +212,25 @@ func TestTransferThatAnElectionOvertakes(t *testing.T) {
 	})
 }
 
+// TestClockThatMayHaveSteppedBackIsFalsifiedAllTheSame: true time tells whether it is, and the words say what else may have happened.
+func TestClockThatMayHaveSteppedBackIsFalsifiedAllTheSame(t *testing.T) {
+	breaks(t, clock, 3, func(f *fake) { f.stepped = true }, func(t *testing.T, f *fake, fault history.Fault, err error) {
+		mended, failed := clock.Mend(t.Context(), f)
+		if err != nil || failed != nil || !fault.Held || !mended.Held || !strings.Contains(fault.Probe, "may have stepped back") || !strings.Contains(mended.Probe, "may have stepped back") {
+			t.Errorf("mended %+v, %v", mended, failed)
+		}
+	})
+}
+
+// TestTransferIsAskedAgainOfTheNextLeader: that one leader after the other was lost says nothing of handovers.
+func TestTransferIsAskedAgainOfTheNextLeader(t *testing.T) {
+	breaks(t, transfer, 5, func(f *fake) { f.fleeting = 4 }, func(t *testing.T, f *fake, fault history.Fault, err error) {
+		if err != nil || !fault.Held || f.fleeting > 0 {
+			t.Errorf("held %v, error %v", fault.Held, err)
+		}
+	})
+}
+
 func TestFaultThatDoesNotTakeHoldIsSeen(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -235,6 +254,7 @@ func TestFaultThatDoesNotTakeHoldIsSeen(t *testing.T) {
 		{"shaped until nothing passes", shape, func(f *fake) { f.clogged = true }, func(history.Fault) bool { return true }},
 		{"transfer", transfer, func(f *fake) { f.loyal = true }, func(history.Fault) bool { return true }},
 		{"clock", clock, func(f *fake) { f.perfect = true }, func(history.Fault) bool { return true }},
+		{"clock that may have stepped back", clock, func(f *fake) { f.perfect, f.stepped = true, true }, func(history.Fault) bool { return true }},
 		{"members", members, func(f *fake) { f.blind = true }, func(history.Fault) bool { return true }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

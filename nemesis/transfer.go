@@ -30,16 +30,18 @@ func canTransfer(c cluster.Cluster) error {
 }
 
 const (
-	transferAttempts = 3
+	transferAttempts = 3                // but for those that failed when the leader was lost
+	transferBound    = 30 * time.Second // on all attempts: no more are begun after it
 	electionBound    = 2 * time.Second
 )
 
-// breakTransfer tries several heirs: a leader may give up on one that lags, which is no fault of the test.
+// breakTransfer tries several heirs: a leader may give up on one that lags, which is no fault of the test. Nor is an attempt in which another fault has taken
+// the leader away: it is made again, and tells nothing of those who hand over.
 func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (history.Fault, error) {
 	fault := history.Fault{What: "transfer leadership"}
 	var old sight
 	heir := ""
-	for attempt := range transferAttempts {
+	for stood, began := 0, c.Now(); stood < transferAttempts && c.Now()-began < transferBound; {
 		var before []sight
 		var leader sight
 		// Right after another fault nobody leads for the length of an election.
@@ -50,7 +52,7 @@ func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histor
 		}) {
 			return fault, nothing("no node says that it leads: %s", told(before))
 		}
-		if attempt > 0 && changed(old, leader) && leader.node == heir {
+		if heir != "" && changed(old, leader) && leader.node == heir {
 			break // late, but it came
 		}
 		old = leader
@@ -79,6 +81,9 @@ func breakTransfer(ctx context.Context, c cluster.Cluster, r *rand.Rand) (histor
 			fault.Probe += ": " + err.Error()
 			c.Sleep(electionBound) // a leader that is still busy with another heir gives up after an election time-out of its own clock
 		}
+		if err == nil || stands(ctx, c, old) {
+			stood++
+		}
 	}
 	return settle(ctx, c, fault, old, heir)
 }
@@ -101,10 +106,21 @@ func settle(ctx context.Context, c cluster.Cluster, fault history.Fault, old sig
 	if leader.status.Term > old.status.Term {
 		return fault, nothing("the leader %s was deposed meanwhile, and leads again: term %d after %d", old.node, leader.status.Term, old.status.Term)
 	}
-	if 2*(len(heirsOf(ctx, c, sights, leader))+1) <= len(voting(c, sights)) {
+	if !inTouch(ctx, c, sights, leader) {
 		return fault, nothing("the leader %s is out of touch with a majority", leader.node)
 	}
 	return fault, nil
+}
+
+// stands tells whether this leader leads as it did, and a majority with it.
+func stands(ctx context.Context, c cluster.Cluster, old sight) bool {
+	sights := look(ctx, c, c.Nodes())
+	leader, ok := leaderOf(sights)
+	return ok && leader.node == old.node && leader.status.Term == old.status.Term && inTouch(ctx, c, sights, leader)
+}
+
+func inTouch(ctx context.Context, c cluster.Cluster, sights []sight, leader sight) bool {
+	return 2*(len(heirsOf(ctx, c, sights, leader))+1) > len(voting(c, sights))
 }
 
 func changed(old, now sight) bool {

@@ -31,11 +31,12 @@ type Case struct {
 	Kinds    []string // of micro-operations, each of which must have succeeded
 	Limits   checkers.Limits
 	Expect   Expectation
+	Broken   string // how the test itself failed; empty: it did not
 }
 
 // Expectation is what a claim says that the run must show. The zero value expects nothing.
 type Expectation struct {
-	Claim    string `json:"claim"`
+	Claim    string `json:"claim"`    // the id of one of Claims
 	Violated bool   `json:"violated"` // else it holds
 }
 
@@ -43,8 +44,10 @@ type Expectation struct {
 type Verdict struct {
 	Format     int               `json:"format"`
 	Verdict    string            `json:"verdict"`
-	Headline   string            `json:"headline"` // one sentence with the operation in it
-	Short      string            `json:"short"`    // what it comes to, in a few words
+	Headline   string            `json:"headline"`           // one sentence with the operation in it
+	Short      string            `json:"short"`              // what it comes to, in a few words
+	Broken     string            `json:"broken,omitempty"`   // how the test itself failed
+	Recorded   string            `json:"recorded,omitempty"` // then: the verdict on what was recorded, which the headline tells
 	Expect     *Expectation      `json:"expect,omitempty"`
 	AsExpected bool              `json:"asExpected,omitempty"`
 	Complete   bool              `json:"complete"` // the record goes to the end of the run
@@ -124,9 +127,12 @@ func Judge(c Case) (Verdict, error) {
 	}
 	v.exercised(c, calls)
 	v.conclude()
+	if c.Broken != "" {
+		v.Recorded, v.Verdict, v.Broken = v.Verdict, Broken, c.Broken
+	}
 	if c.Expect != (Expectation{}) {
 		v.Expect = &c.Expect
-		v.AsExpected = v.Verdict == Invalid && c.Expect.Violated || v.Verdict == Valid && !c.Expect.Violated
+		v.AsExpected = v.asExpected(c.Expect)
 	}
 	return v, nil
 }

@@ -100,7 +100,7 @@ func TestTextOfAConviction(t *testing.T) {
   faults        holds     1 fault took hold                                     1 ms
   linearizable  violated  1 of 1 key                                            2 ms
   sequential    holds     1,234,567 sessions                                    3 ms
-  stale reads   1 of 1    by 2.424 s at most; newer writes missed: 1 at most
+  behind acknowledged writes   1 of 1 reads    by 2.424 s at most; acknowledged writes that one read missed: 1 at most
   as claim R1 expects
 replay  assize run --plan 'results/a b/plan.json'
 check   assize check 'results/a b'
@@ -163,6 +163,44 @@ func TestWorstJudgementDecides(t *testing.T) {
 		}
 		if want := c.want == Invalid; v.AsExpected != want {
 			t.Errorf("%s: as expected %v, want %v", v.Verdict, v.AsExpected, want)
+		}
+	}
+}
+
+// TestExpectationIsMetByItsOwnJudgementOnly: whatever else is wrong with the run neither meets it nor stands against it, but for what makes a run say nothing.
+func TestExpectationIsMetByItsOwnJudgementOnly(t *testing.T) {
+	result := map[byte]checkers.Result{'v': {Verdict: checkers.Valid}, 'u': {Verdict: checkers.Unknown}, 'i': {Verdict: checkers.Invalid}}
+	ops, _ := staleRead()
+	for _, c := range []struct {
+		claim                             string
+		cut                               bool
+		faults, alive, linear, sequential byte
+		violated, holds                   bool
+	}{
+		{claim: "R1", faults: 'v', alive: 'v', linear: 'i', sequential: 'v', violated: true},
+		{claim: "R1", faults: 'u', alive: 'u', linear: 'i', sequential: 'v', violated: true, cut: true},
+		{claim: "R1", faults: 'v', alive: 'i', linear: 'v', sequential: 'v', holds: true},
+		{claim: "R1", faults: 'v', alive: 'v', linear: 'v', sequential: 'i', holds: true},
+		{claim: "R4", faults: 'v', alive: 'v', linear: 'v', sequential: 'i', violated: true},
+		{claim: "R4", faults: 'v', alive: 'v', linear: 'i', sequential: 'v', holds: true},
+		{claim: "R1", faults: 'v', alive: 'v', linear: 'u', sequential: 'i'},
+		{claim: "R1", faults: 'u', alive: 'v', linear: 'v', sequential: 'v'},
+		{claim: "R1", faults: 'v', alive: 'u', linear: 'v', sequential: 'v'},
+		{claim: "R1", faults: 'v', alive: 'v', linear: 'v', sequential: 'v', cut: true},
+		{claim: "Z6", faults: 'v', alive: 'v', linear: 'i', sequential: 'v'}, // nobody has judged it
+		{claim: "R9", faults: 'v', alive: 'v', linear: 'i', sequential: 'v'},
+	} {
+		recorded := ops
+		if c.cut {
+			recorded = ops[:len(ops)-1]
+		}
+		for violated, want := range map[bool]bool{true: c.violated, false: c.holds} {
+			v, err := Judge(Case{Plan: trialPlan(), Ops: recorded, Expect: Expectation{c.claim, violated}, Checkers: []checkers.Checker{
+				says("faults", result[c.faults]), says("alive", result[c.alive]), says("linearizable", result[c.linear]), says("sequential", result[c.sequential]),
+			}})
+			if err != nil || v.AsExpected != want {
+				t.Errorf("%+v, violated %v: as expected %v, error %v", c, violated, v.AsExpected, err)
+			}
 		}
 	}
 }

@@ -13,7 +13,11 @@ import (
 // Text is what a terminal gets to see at the end. dir is the run's directory; empty: it was not kept.
 func Text(v Verdict, dir string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s: %s\n", v.Verdict, v.Short, context(v))
+	if v.Broken == "" {
+		fmt.Fprintf(&b, "%s  %s: %s\n", v.Verdict, v.Short, context(v))
+	} else {
+		fmt.Fprintf(&b, "%s  the test itself failed: %s\n  %s\n  what was recorded is %s: %s\n", v.Verdict, context(v), clean(oneLine(v.Broken)), v.Recorded, clean(v.Headline))
+	}
 	if e := v.decisive(); e != nil {
 		e.write(&b)
 	}
@@ -34,6 +38,8 @@ func Text(v Verdict, dir string) string {
 	}
 	return b.String()
 }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // context of a verdict: what was tried, where, for how long.
 func context(v Verdict) string {
@@ -67,7 +73,7 @@ func (v *Verdict) decisive() *Evidence {
 			return &v.Evidence[i]
 		}
 	}
-	if v.Verdict == Valid || len(v.Evidence) == 0 {
+	if v.Verdict == Valid || v.Recorded == Valid || len(v.Evidence) == 0 {
 		return nil
 	}
 	return &v.Evidence[0]
@@ -114,9 +120,9 @@ func (v *Verdict) table(b *strings.Builder) {
 	if s := v.Stale; s != nil {
 		note := ""
 		if s.Stale > 0 {
-			note = fmt.Sprintf("by %.3f s at most; newer writes missed: %d at most", s.Time.Seconds(), s.Versions)
+			note = fmt.Sprintf("by %.3f s at most; acknowledged writes that one read missed: %d at most", s.Time.Seconds(), s.Versions)
 		}
-		rows = append(rows, []string{"stale reads", fmt.Sprintf("%s of %s", thousands(s.Stale), thousands(s.Reads)), note})
+		rows = append(rows, []string{"behind acknowledged writes", fmt.Sprintf("%s of %s reads", thousands(s.Stale), thousands(s.Reads)), note})
 	}
 	columns(b, rows)
 }

@@ -11,7 +11,8 @@ import (
 	"assize/machine"
 )
 
-// court holds the invariants of a replicated log to all nodes after every step. It speaks of terms; an epoch or a ballot is one.
+// court holds the invariants of a replicated log to all nodes after every step. It speaks of terms, of which an epoch or a ballot is one, and of entries; what it finds broken it tells in the
+// words of the protocol, where that has its own.
 //
 //   - election safety: a term has at most one leader
 //   - log matching: two logs with an entry of the same index and term are the same up to it
@@ -115,17 +116,20 @@ func (c *court) stepped(s *Sim, n *node, fx machine.Effects) {
 		}
 	}
 	if st.Commit < v.commit || st.Applied < v.applied || st.Term < v.term {
-		c.violate(s, n, "progress", fmt.Sprintf("term %d commit %d applied %d after term %d commit %d applied %d",
-			st.Term, st.Commit, st.Applied, v.term, v.commit, v.applied))
+		c.violate(s, n, "progress", fmt.Sprintf("%s, %s committed and %s applied, after %s, %s committed and %s applied",
+			c.term(n, st.Term), c.entry(s, n, st.Commit), c.entry(s, n, st.Applied), c.term(n, v.term), c.entry(s, n, v.commit), c.entry(s, n, v.applied)))
 	}
 	if st.Applied > st.Commit {
-		c.violate(s, n, "progress", fmt.Sprintf("applied index %d, commit index %d", st.Applied, st.Commit))
+		c.violate(s, n, "progress", fmt.Sprintf("applied up to %s, committed up to %s", c.entry(s, n, st.Applied), c.entry(s, n, st.Commit)))
 	}
 	if st.Applied > v.applied {
 		c.appliedEntries(s, n)
 	}
 	for _, a := range fx.Applied {
 		c.appliedState(s, n, a)
+	}
+	for _, a := range fx.Accused {
+		c.violate(s, n, "lie", fmt.Sprintf("of n%d: %s", a.Node, a.Why))
 	}
 	if st.Applied != v.applied {
 		c.hashed(s, n, st.Applied, st.Hash)
@@ -150,7 +154,7 @@ func (c *court) elected(s *Sim, n *node) {
 		c.leaders = map[uint64]int{}
 	}
 	if other, led := c.leaders[term]; led && other != n.id {
-		c.violate(s, n, "election safety", fmt.Sprintf("leads term %d, as n%d does", term, other))
+		c.violate(s, n, "election safety", fmt.Sprintf("leads %s, as n%d does", c.term(n, term), other))
 	}
 	c.leaders[term] = n.id
 	if n.inspector == nil {
@@ -159,7 +163,7 @@ func (c *court) elected(s *Sim, n *node) {
 	for i := uint64(len(c.applied)); i > 1; i-- {
 		if a := &c.applied[i-1]; a.known && a.term < term {
 			if !c.has(n, i-1) {
-				c.violate(s, n, "leader completeness", fmt.Sprintf("leads term %d without entry %d, which n%d applied in term %d", term, i-1, a.by, a.term))
+				c.violate(s, n, "leader completeness", fmt.Sprintf("leads %s without %s, which n%d applied in %s", c.term(n, term), c.applies(s, n, i-1), a.by, c.term(n, a.term)))
 			}
 			return
 		}
@@ -200,7 +204,7 @@ func (c *court) changed(s *Sim, n *node, from uint64) {
 	}
 	c.follow(s, n, begin)
 	if led && (v.last < before || before >= v.base && v.chain[before-v.base] != tip) {
-		c.violate(s, n, "leader append-only", fmt.Sprintf("leads term %d and has changed its log from entry %d on; it ended at %d", st.Term, from, before))
+		c.violate(s, n, "leader append-only", fmt.Sprintf("leads %s and has changed its log from %s on; it had %d entries", c.term(n, st.Term), c.entry(s, n, from), before))
 	}
 }
 
@@ -212,7 +216,7 @@ func (c *court) rebase(s *Sim, n *node, index uint64) {
 		return
 	}
 	if index >= uint64(len(c.applied)) || !c.applied[index].known {
-		c.violate(s, n, "state machine safety", fmt.Sprintf("has a snapshot up to entry %d, which nobody has applied", index))
+		c.violate(s, n, "state machine safety", fmt.Sprintf("has a snapshot up to %s, which nobody has applied", c.entry(s, n, index)))
 		return
 	}
 	v.chain[0] = c.applied[index].digest
@@ -269,7 +273,7 @@ func (c *court) match(s *Sim, n *node, index, term, digest uint64) {
 			continue
 		}
 		if m.shared = m.shared || m.by != n.id; m.digest != digest {
-			c.violate(s, n, "log matching", fmt.Sprintf("its log up to entry %d of term %d is another than the one seen elsewhere", index, term))
+			c.violate(s, n, "log matching", fmt.Sprintf("its log up to %s is another than the one seen elsewhere", c.entryOf(s, n, index, term)))
 		}
 		return
 	}
@@ -294,7 +298,7 @@ func (c *court) appliedEntries(s *Sim, n *node) {
 		return
 	}
 	if st.Applied > v.last {
-		c.violate(s, n, "state machine safety", fmt.Sprintf("applied up to entry %d, but its log ends at %d", st.Applied, v.last))
+		c.violate(s, n, "state machine safety", fmt.Sprintf("applied up to %s, but its log ends at %s", c.entry(s, n, st.Applied), c.entry(s, n, v.last)))
 		return
 	}
 	for i := max(v.applied+1, v.base+1); i <= st.Applied; i++ {
@@ -302,7 +306,7 @@ func (c *court) appliedEntries(s *Sim, n *node) {
 		if !a.known {
 			a.digest, a.known, a.term, a.voters, a.by = digest, true, st.Term, st.Voters, n.id
 		} else if a.digest != digest {
-			c.violate(s, n, "state machine safety", fmt.Sprintf("applied another entry %d, or after others, than n%d did", i, a.by))
+			c.violate(s, n, "state machine safety", fmt.Sprintf("applied %s where n%d applied another, or after others", c.entry(s, n, i), a.by))
 		}
 		a.shared = a.shared || a.by != n.id
 	}
@@ -312,7 +316,7 @@ func (c *court) appliedEntries(s *Sim, n *node) {
 func (c *court) appliedState(s *Sim, n *node, a machine.Applied) {
 	v := &n.view
 	if a.Index <= v.reported || a.Index > n.status.Applied {
-		c.violate(s, n, "progress", fmt.Sprintf("applied entry %d after entry %d, applied index %d", a.Index, v.reported, n.status.Applied))
+		c.violate(s, n, "progress", fmt.Sprintf("applied %s after %s, and is at %s", c.entry(s, n, a.Index), c.entry(s, n, v.reported), c.entry(s, n, n.status.Applied)))
 		return
 	}
 	v.reported = a.Index
@@ -328,7 +332,7 @@ func (c *court) hashed(s *Sim, n *node, index, hash uint64) {
 			a.by = n.id
 		}
 	} else if a.shared = a.shared || a.by != n.id; a.hash != hash {
-		c.violate(s, n, "state machine safety", fmt.Sprintf("its state after entry %d has the hash %016x, that of n%d had %016x", index, hash, a.by, a.hash))
+		c.violate(s, n, "state machine safety", fmt.Sprintf("its state after %s has the hash %016x, that of n%d had %016x", c.entry(s, n, index), hash, a.by, a.hash))
 	}
 }
 
@@ -342,7 +346,7 @@ func (c *court) acknowledged(s *Sim, n *node, e machine.Entry) {
 		index = c.made(e.Revision)
 	}
 	if index >= uint64(len(c.applied)) || !c.applied[index].known {
-		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d (revision %d), which nobody has applied", e.Index, term, e.Revision))
+		c.violate(s, n, "durability", fmt.Sprintf("acknowledged %s, which nobody has applied", c.asked(s, n, e)))
 		return
 	}
 	a := &c.applied[index]
@@ -356,7 +360,7 @@ func (c *court) acknowledged(s *Sim, n *node, e machine.Entry) {
 		}
 	}
 	if 2*have <= len(a.voters) {
-		c.violate(s, n, "durability", fmt.Sprintf("acknowledged entry %d of term %d, which only %d of %d voters have on disk", index, term, have, len(a.voters)))
+		c.violate(s, n, "durability", fmt.Sprintf("acknowledged %s, which only %d of %d voters have on disk", c.entryOf(s, n, index, term), have, len(a.voters)))
 	}
 }
 

@@ -160,6 +160,22 @@ func TestRateIsKeptAndALongQueueLoses(t *testing.T) {
 	}
 }
 
+// TestFullQueueIsNoSilence: a link that has more to carry than it can is slow, and neither cut nor dead.
+func TestFullQueueIsNoSilence(t *testing.T) {
+	s := shaped(cluster.Shape{Rate: 2000})
+	if err := s.Run(func() {
+		for i := range 200 { // 16 kB/s
+			s.post(s.link(cluster.Link{From: "n1", To: "n2"}), machine.Message{From: 1, To: 2, Body: make([]byte, 800)}, uint64(i))
+			s.Sleep(50 * time.Millisecond)
+			if dead, err := s.Reach(ctx); err != nil || len(dead) > 0 {
+				t.Fatalf("probe %d: dead are %v, error %v", i, dead, err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestJitterReorders(t *testing.T) {
 	const messages = 300
 	overtaken := func(shape cluster.Shape) (n int) {

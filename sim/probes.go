@@ -36,7 +36,8 @@ func (s *Sim) probe(l *link, to *node, at int64, free *int64) int64 {
 }
 
 // Reach sends a probe over each link between members at once. A probe gets through where the link carries it, in one of a few attempts, and
-// the target is up and not paused. It takes a round trip, or as long as it listens to silence.
+// the target is up and not paused. It takes a round trip, or as long as it listens to silence. A probe waits until a link of limited rate takes it: one whose queue is
+// always full loses what comes in between, and carries all the same.
 func (s *Sim) Reach(context.Context) ([]cluster.Link, error) {
 	wait := int64(0)
 	var dead []cluster.Link
@@ -46,11 +47,16 @@ func (s *Sim) Reach(context.Context) ([]cluster.Link, error) {
 				continue
 			}
 			l := &from.links[to.index]
-			free, took := l.free, int64(-1)
-			for attempt := 0; attempt < attempts && took < 0; attempt++ {
-				took = s.probe(l, to, s.now, &free)
+			at, free, took := s.now, l.free, int64(-1)
+			if l.shaped && l.shape.Rate > 0 {
+				at = max(at, free-backlog)
 			}
-			if took < 0 {
+			for attempt := 0; attempt < attempts && took < 0; attempt++ {
+				took = s.probe(l, to, at, &free)
+			}
+			if took >= 0 {
+				took += at - s.now
+			} else {
 				dead = append(dead, cluster.Link{From: from.name, To: to.name})
 				took = int64(silence)
 			}

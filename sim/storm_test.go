@@ -83,7 +83,7 @@ func TestPlantedFlawsBreakInvariants(t *testing.T) {
 		{"truncate-always", "durability: acknowledged entry"},
 		{"shorter-log-wins", "leader completeness: leads term"},
 		{"double-vote-counts", "election safety: leads term"},
-		{"prior-term-commit-index", "state machine safety: applied another entry"},
+		{"prior-term-commit-index", "state machine safety: applied entry "},
 	} {
 		caught := func() bool {
 			for seed := uint64(1); seed <= 300; seed++ {

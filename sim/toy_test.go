@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -301,8 +302,8 @@ func TestInvariantsFire(t *testing.T) {
 		{"leader truncates", "on n1: leader append-only: leads term 1 and has changed its log"},
 		{"another entry", "on n2: log matching: its log up to entry 5 of term 1"},
 		{"another state", "on n3: state machine safety: its state after entry 7"},
-		{"commit back", "on n2: progress: term 1 commit"},
-		{"applied too early", "on n1: progress: applied index 4, commit index 3"},
+		{"commit back", "on n2: progress: term 1, entry 26 committed and entry 26 applied, after term 1, entry 27 committed"},
+		{"applied too early", "on n1: progress: applied up to entry 4, committed up to entry 3"},
 		{"ack before sync", "on n1: durability: acknowledged entry"},
 		{"minority", "on n1: durability: acknowledged entry"},
 		{"replies twice", "on n1: reply: replies to request 1 of connection 1; the last was 1, answered before: true"},
@@ -321,6 +322,43 @@ func TestInvariantsFire(t *testing.T) {
 		}
 		if c.want == "" && ok < 50 {
 			t.Errorf("only %d writes succeeded", ok)
+		}
+	}
+}
+
+// polite is a toy whose terms are epochs and whose entries have names.
+type polite struct{ *toy }
+
+func (polite) Words() (term, entry, revision string) { return "epoch", "transaction", "zxid" }
+
+func (p polite) Name(index uint64) string {
+	if index < 1 || index > p.last() {
+		return ""
+	}
+	return fmt.Sprintf("zxid %#x", p.log[index-1].term<<32|index)
+}
+
+// TestInvariantsAreToldInTheProtocolsWords where it has words of its own.
+func TestInvariantsAreToldInTheProtocolsWords(t *testing.T) {
+	for _, c := range []struct{ flaw, want string }{
+		{"two leaders", "on n2: election safety: leads epoch 1, as n1 does"},
+		{"leader without entries", "on n2: leader completeness: leads epoch 2 without zxid 0x"},
+		{"leader truncates", "on n1: leader append-only: leads epoch 1 and has changed its log"},
+		{"another entry", "on n2: log matching: its log up to zxid 0x100000005 is another"},
+		{"another state", "on n3: state machine safety: its state after zxid 0x100000007"},
+		{"commit back", "on n2: progress: epoch 1, zxid 0x10000001a committed"},
+		{"applied too early", "on n1: progress: applied up to zxid 0x100000004, committed up to zxid 0x100000003"},
+		{"ack before sync", "on n1: durability: acknowledged zxid 0x1"},
+		{"minority", "on n1: durability: acknowledged zxid 0x1"},
+	} {
+		config := toyConfig(1, c.flaw)
+		plain := config.New
+		config.New = func(m machine.Config) machine.Machine { return polite{plain(m).(*toy)} }
+		s := New(config)
+		err := s.Run(func() { drive(s, 3*time.Second) })
+		first, _, _ := strings.Cut(fmt.Sprint(err), "\n")
+		if !strings.Contains(first, c.want) || strings.Contains(first, "term") || strings.Contains(first, "entry") {
+			t.Errorf("%s: got %q, want %q", c.flaw, first, c.want)
 		}
 	}
 }

@@ -119,26 +119,27 @@ func added(counts []packets.Count, more packets.Count) []packets.Count {
 
 // skewClocks of the process; 0: none runs, and only the next ones are meant.
 func (f *faults) skewClocks(s cluster.Skew, pid int, now time.Time) error {
+	var stepped error
 	if s == (cluster.Skew{}) {
 		if f.clock != nil {
-			if err := f.clock.Set(s); err != nil {
-				return err
+			if stepped = f.clock.Set(s); stepped != nil && !errors.Is(stepped, cluster.ErrStepped) {
+				return stepped
 			}
 		}
 		f.skew, f.stood = s, 0
-		return nil
+		return stepped
 	}
 	if pid != 0 {
 		if err := f.grip(pid); err != nil {
 			return err
 		}
-		if err := f.clock.Set(s); err != nil {
-			return err
+		if stepped = f.clock.Set(s); stepped != nil && !errors.Is(stepped, cluster.ErrStepped) {
+			return stepped
 		}
 	}
 	f.stood = f.ahead(now)
 	f.skew, f.since = s, now
-	return nil
+	return stepped
 }
 
 func (f *faults) grip(pid int) error {
@@ -177,11 +178,14 @@ func (f *faults) inherit(pid int, now time.Time) error {
 	if s.Strobe == 0 {
 		s.Wall += f.stood
 	} else if f.stood != 0 { // a strobe's jumps are around where the clock stands
-		if err := f.clock.Set(cluster.Skew{Wall: f.stood}); err != nil {
+		if err := f.clock.Set(cluster.Skew{Wall: f.stood}); err != nil && !errors.Is(err, cluster.ErrStepped) {
 			return err
 		}
 	}
-	return f.clock.Set(s)
+	if err := f.clock.Set(s); !errors.Is(err, cluster.ErrStepped) { // no clock of this life had been read
+		return err
+	}
+	return nil
 }
 
 // release the clocks of a life that has ended.
@@ -208,7 +212,7 @@ func (f *faults) heal() error {
 			f.filter = nil
 		}
 	}
-	if err := f.skewClocks(cluster.Skew{}, 0, time.Time{}); err != nil {
+	if err := f.skewClocks(cluster.Skew{}, 0, time.Time{}); err != nil && !errors.Is(err, cluster.ErrStepped) {
 		errs = append(errs, fmt.Errorf("mend clocks: %w", err))
 	} else {
 		f.turn = 0

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
+	"assize/cluster"
 	"assize/cluster/packets"
 )
 
@@ -73,5 +75,30 @@ func TestSetInForceIsKnown(t *testing.T) {
 	}
 	if f.filter != nil {
 		t.Error("the filter is still there")
+	}
+}
+
+// lateClock is set each time so late that it may have stepped back.
+type lateClock struct{}
+
+func (lateClock) Set(cluster.Skew) error { return fmt.Errorf("set: %w", cluster.ErrStepped) }
+func (lateClock) Close() error           { return nil }
+
+// TestClockThatMayHaveSteppedBackIsSet: the next life inherits it, and mending it is a mending.
+func TestClockThatMayHaveSteppedBackIsSet(t *testing.T) {
+	f := &faults{powers: powers{
+		attach:  func(int) (clock, error) { return lateClock{}, nil },
+		rebased: func(s cluster.Skew, _ time.Duration) cluster.Skew { return s },
+	}}
+	now := time.Now()
+	slow := cluster.Skew{MonoRate: -0.5}
+	if err := f.skewClocks(slow, 1, now); !errors.Is(err, cluster.ErrStepped) || f.skew != slow {
+		t.Errorf("error %v, in force %+v", err, f.skew)
+	}
+	if err := f.inherit(2, now); err != nil {
+		t.Errorf("the next life: %v", err)
+	}
+	if err := f.heal(); err != nil || f.skew != (cluster.Skew{}) {
+		t.Errorf("healed: %v, in force %+v", err, f.skew)
 	}
 }

@@ -156,6 +156,8 @@ func (r *Remote) call(ctx context.Context, q request) (answer, error) {
 		return answer{}, fmt.Errorf("%s: %w", q.Do, err)
 	case a.Down:
 		return answer{}, fmt.Errorf("%s: %w", q.Do, ErrDown)
+	case a.Stepped:
+		return answer{}, fmt.Errorf("%s: %w", q.Do, cluster.ErrStepped)
 	case a.Error != "":
 		return answer{}, fmt.Errorf("%s: %s", q.Do, a.Error)
 	}

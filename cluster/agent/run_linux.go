@@ -210,7 +210,7 @@ func (a *agent) obey(q request) (got answer) {
 		return err
 	})
 	if err != nil {
-		got.Error, got.Down = err.Error(), errors.Is(err, ErrDown)
+		got.Error, got.Down, got.Stepped = err.Error(), errors.Is(err, ErrDown), errors.Is(err, cluster.ErrStepped)
 	}
 	return got
 }
@@ -290,12 +290,13 @@ func (a *agent) skew(q request) error {
 	if q.Turn != 0 && q.Turn <= a.faults.turn {
 		return nil
 	}
-	if err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now()); err != nil {
+	err := a.faults.skewClocks(*q.Skew, a.pid(), time.Now())
+	if err != nil && !errors.Is(err, cluster.ErrStepped) {
 		a.server.reap() // the server's end may be why, and is to be known when we answer
 		return err
 	}
 	a.faults.turn = max(a.faults.turn, q.Turn)
-	return nil
+	return err
 }
 
 func (a *agent) state() *State {

@@ -56,14 +56,16 @@ type request struct {
 
 // answer is one line from the agent: to a request, or, with an Event, to none.
 type answer struct {
-	ID     uint64            `json:"id,omitempty"`
-	Error  string            `json:"error,omitempty"`
-	Down   bool              `json:"down,omitempty"` // the error is ErrDown
-	Counts []packets.Count   `json:"counts,omitempty"`
-	Trips  [][]time.Duration `json:"trips,omitempty"`
-	State  *State            `json:"state,omitempty"`
-	Event  *Event            `json:"event,omitempty"`
-	Lapse  *Lapse            `json:"lapse,omitempty"` // the last one, in all that is said since: a controller learns of it with the first word that it hears again
+	ID    uint64 `json:"id,omitempty"`
+	Error string `json:"error,omitempty"`
+	Down  bool   `json:"down,omitempty"` // the error is ErrDown
+	// Stepped: the error is cluster.ErrStepped.
+	Stepped bool              `json:"stepped,omitempty"`
+	Counts  []packets.Count   `json:"counts,omitempty"`
+	Trips   [][]time.Duration `json:"trips,omitempty"`
+	State   *State            `json:"state,omitempty"`
+	Event   *Event            `json:"event,omitempty"`
+	Lapse   *Lapse            `json:"lapse,omitempty"` // the last one, in all that is said since: a controller learns of it with the first word that it hears again
 }
 
 // encode makes one line of a word.

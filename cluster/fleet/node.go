@@ -72,7 +72,8 @@ func (n *Node) close() error {
 	return errors.Join(err, n.Log.Close())
 }
 
-// Start starts a node that is down and waits until it answers. With it a node starts that may have become a member but that no caller can
+// Start starts a node that is down and waits until it answers, as it does for one that runs already. One that has been stopped is not waited for: it cannot answer before it is
+// resumed. With it a node starts that may have become a member but that no caller can
 // name yet: where its join has been committed its vote is needed.
 func (c *Cluster) Start(ctx context.Context, name string) error {
 	n, err := c.Node(name)
@@ -97,7 +98,10 @@ func (c *Cluster) start(ctx context.Context, n *Node) error {
 			return fmt.Errorf("start %s: %w", n.Name, err)
 		}
 		if life == nil {
-			return nil
+			if ended := c.running(ctx, n); ended == nil || attempt == attempts || !errors.Is(ended, errEnded) {
+				return ended
+			}
+			continue
 		}
 		if err = c.ready(ctx, n, life); err == nil {
 			return nil
@@ -178,6 +182,33 @@ func (c *Cluster) ready(ctx context.Context, n *Node, life Life) error {
 			return fmt.Errorf("%w: it ended with %s: %s", cluster.ErrSystem, life.Ending(), strings.Join(n.Log.Ending(), " | "))
 		case <-bound.Done():
 			return fmt.Errorf("%w: no answer within %v: %w", cluster.ErrSystem, startBound, err)
+		}
+	}
+}
+
+// errEnded: the life that was to answer is over.
+var errEnded = fmt.Errorf("%w: it has ended meanwhile", cluster.ErrSystem)
+
+// running waits until a node that ran already answers, is stopped, or the bound has passed.
+func (c *Cluster) running(ctx context.Context, n *Node) error {
+	bound, cancel := context.WithTimeout(ctx, startBound)
+	defer cancel()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		_, err := c.statusOf(bound, n)
+		switch stopped := !n.Place.Answering(); {
+		case err == nil:
+			return nil
+		case stopped && errors.Is(err, cluster.ErrRefused):
+			return fmt.Errorf("start %s: %w", n.Name, errEnded)
+		case stopped:
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-bound.Done():
+			return fmt.Errorf("start %s: %w: it runs and gives no answer within %v: %w", n.Name, cluster.ErrSystem, startBound, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -66,13 +67,17 @@ func (p *place) skew(s cluster.Skew) error {
 	if err := skew.Valid(s, p.lies.ahead(time.Now())); err != nil {
 		return fmt.Errorf("skew %s: %w", p.node.Name, err)
 	}
+	var stepped error
 	if p.process == nil || !p.process.running() {
 		p.forget()
-	} else if err := p.falsify(func(time.Time) []cluster.Skew { return []cluster.Skew{s} }); err != nil {
-		return fmt.Errorf("skew %s: %w", p.node.Name, err)
+	} else if stepped = p.falsify(func(time.Time) []cluster.Skew { return []cluster.Skew{s} }); stepped != nil {
+		stepped = fmt.Errorf("skew %s: %w", p.node.Name, stepped)
+		if !errors.Is(stepped, cluster.ErrStepped) {
+			return stepped
+		}
 	}
 	p.lies = p.lies.then(s, time.Now())
-	return nil
+	return stepped
 }
 
 // unskew sets the clocks right, where they are not.
@@ -83,7 +88,10 @@ func (p *place) unskew() error {
 	if truthful {
 		return nil
 	}
-	return p.skew(cluster.Skew{})
+	if err := p.skew(cluster.Skew{}); !errors.Is(err, cluster.ErrStepped) {
+		return err
+	}
+	return nil
 }
 
 // inherit has the process that has just been started read its clocks as the one before it would. Under mu.
@@ -92,7 +100,7 @@ func (p *place) inherit() error {
 	if p.lies == (lies{}) {
 		return nil
 	}
-	if err := p.falsify(p.lies.afresh); err != nil {
+	if err := p.falsify(p.lies.afresh); err != nil && !errors.Is(err, cluster.ErrStepped) {
 		return fmt.Errorf("skew its clocks: %w", err)
 	}
 	return nil
@@ -121,12 +129,15 @@ func (p *place) set(sets func(now time.Time) []cluster.Skew) error {
 		p.clock = clock
 	}
 	// As of now: attaching takes time, in which a clock that goes at another rate moves away.
+	var stepped error
 	for _, s := range sets(time.Now()) {
-		if err := p.clock.Set(s); err != nil {
+		if err := p.clock.Set(s); errors.Is(err, cluster.ErrStepped) {
+			stepped = err
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return stepped
 }
 
 // forget the clock of a process that has ended. Under mu.

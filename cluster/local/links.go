@@ -22,26 +22,32 @@ var (
 
 var _ cluster.Limited = (*Cluster)(nil)
 
-// Lack tells what a cluster of processes cannot do.
-func (c *Cluster) Lack(power cluster.Power) error {
+// Lack tells what no cluster of processes can do on this machine, whatever runs on it.
+func Lack(power cluster.Power) error {
 	switch power {
-	case cluster.Cut, cluster.Shapes:
-		if c.config.Direct {
-			return errDirect
-		}
 	case cluster.Duplicate:
-		if c.config.Direct {
-			return errDirect
-		}
 		return errDuplicate
 	case cluster.Freeze, cluster.Crash:
 		return errors.New("a process has no machine of its own")
 	case cluster.Skews:
+		return skew.Able()
+	}
+	return nil
+}
+
+// Lack tells what this cluster cannot do.
+func (c *Cluster) Lack(power cluster.Power) error {
+	switch power {
+	case cluster.Cut, cluster.Shapes, cluster.Duplicate:
+		if c.config.Direct {
+			return errDirect
+		}
+	case cluster.Skews: // asked once
 		return c.lackSkew
 	case cluster.Transfers, cluster.Membership:
 		return c.Cluster.Lack(power)
 	}
-	return nil
+	return Lack(power)
 }
 
 // Choices tells by what means clocks lie; to all else there is one means here.

@@ -10,7 +10,6 @@
 package skew
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -47,11 +46,9 @@ const (
 	slowMargin = 100 * time.Millisecond
 )
 
-// errLate: whoever read the clock between the moment and the turn saw it go on at the greater rate.
-var errLate = errors.New("it is set, but this machine was so busy that its monotonic clock may have stepped back")
-
 // Set falsifies the clock, or mends it, as cluster.Skew says: jumps are added to where the clocks stand. It is in effect at the return, and does
-// not stop the process. A strobe goes on until the next Set, Undo or Close. After an error the clock may have been set all the same.
+// not stop the process. A strobe goes on until the next Set, Undo or Close. After an error the clock may have been set all the same; after
+// one that wraps cluster.ErrStepped it has been.
 func (c *Clock) Set(s cluster.Skew) error {
 	if err := validate(s); err != nil {
 		return fmt.Errorf("skew process %d: %w", c.pid, err)
@@ -95,17 +92,20 @@ func (c *Clock) set(s cluster.Skew) error {
 		} else if t[mono] > at[mono]-int64(ahead)/5*4 {
 			continue
 		}
-		err = c.turn(turn + 1)
-		if err == nil && slower {
-			err = before(at)
+		if err := c.turn(turn + 1); err != nil {
+			return err
 		}
-		if err == nil {
-			err = reached(at)
+		var late error
+		if slower {
+			late = before(at)
 		}
-		if err == nil && s.Strobe > 0 {
+		if err := reached(at); err != nil {
+			return err
+		}
+		if s.Strobe > 0 {
 			c.calm = c.strobe(next, s)
 		}
-		return err
+		return late
 	}
 }
 
@@ -121,11 +121,12 @@ func (now set) soon(s cluster.Skew, ahead time.Duration) (at [lines]int64, next 
 	return at, next, err
 }
 
-// before tells whether it is: a turn may be late though there was time enough when it began.
+// before tells whether it is: a turn may be late though there was time enough when it began. Whoever read the clock between the moment and the turn saw it go on at the
+// greater rate.
 func before(at [lines]int64) error {
 	t, err := truth()
 	if err == nil && t[mono] >= at[mono] {
-		err = errLate
+		err = cluster.ErrStepped
 	}
 	return err
 }

@@ -213,7 +213,7 @@ func TestMonotonicNeverStepsBack(t *testing.T) {
 
 func TestTurnThatIsLateIsTold(t *testing.T) {
 	at := truly(t)
-	if err := before(at); !errors.Is(err, errLate) {
+	if err := before(at); !errors.Is(err, cluster.ErrStepped) {
 		t.Errorf("after the moment: %v", err)
 	}
 	at[mono] += int64(time.Hour)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -18,7 +19,7 @@ func checkCommand() *cli.Command {
 		ArgsUsage: "DIR",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print verdict.json instead of the summary"},
-			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds", DefaultText: "as the run was told"},
+			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds; see assize list", DefaultText: "as the run was told"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
@@ -48,22 +49,31 @@ func (j job) check(dir string) error {
 	if err != nil {
 		return err
 	}
+	expect, broken := before(dir)
 	if j.expect == (report.Expectation{}) {
-		j.expect = expected(dir)
+		j.expect = expect
+	} else if err := speaksTo(p, j.expect); err != nil {
+		return err
 	}
-	v, err := judge(p, ops, samplesOf(dir), j.expect)
+	v, err := judge(p, ops, samplesOf(dir), j.expect, broken)
 	if err != nil {
 		return err
 	}
 	return j.conclude(dir, v)
 }
 
-// expected is what the run had been told to expect, as far as it came to a verdict.
-func expected(dir string) report.Expectation {
+// before is what no history says: what the run had been told to expect, and how the test itself had failed, as far as it came to a verdict.
+func before(dir string) (e report.Expectation, broken error) {
 	var v report.Verdict
 	b, err := os.ReadFile(filepath.Join(dir, report.VerdictFile))
-	if err != nil || json.Unmarshal(b, &v) != nil || v.Expect == nil {
-		return report.Expectation{}
+	if err != nil || json.Unmarshal(b, &v) != nil {
+		return e, nil
 	}
-	return *v.Expect
+	if v.Expect != nil {
+		e = *v.Expect
+	}
+	if v.Broken != "" {
+		broken = errors.New(v.Broken)
+	}
+	return e, broken
 }

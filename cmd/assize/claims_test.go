@@ -315,7 +315,7 @@ func TestB13CompactionAndSnapshotsChangeNoResult(t *testing.T) {
 		if err := conduct(context.Background(), setup(p, c, nemeses, r), host); err != nil {
 			t.Fatal(err)
 		}
-		v, err := judge(p, r.Ops(), nil, report.Expectation{})
+		v, err := judge(p, r.Ops(), nil, report.Expectation{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,14 +18,16 @@ import (
 // kind is a place where clusters run.
 type kind struct {
 	name, doc string
+	// lack tells what no cluster of this kind can do on this machine, as far as that is known before one runs; nil: nothing is.
+	lack func(cluster.Power) error
 	// open starts the plan's cluster and says what takes its time. host runs the harness in the cluster's world until it returns.
 	open func(ctx context.Context, t targets.Target, p harness.Plan, dir string, say func(string)) (c cluster.Cluster, host func(func()) error, err error)
 }
 
 var kinds = []kind{
-	{"sim", "in virtual time, in this process, from one seed: the same plan gives the same history to the byte", openSim},
-	{localKind, "every node a process on this machine, links through relays", openLocal},
-	{dockerKind, "every node a container with a network of its own; faults come as packets, from within", openDocker},
+	{"sim", "in virtual time, in this process, from one seed: the same plan gives the same history to the byte", nil, openSim},
+	{localKind, "every node a process on this machine, links through relays", local.Lack, openLocal},
+	{dockerKind, "every node a container with a network of its own; faults come as packets, from within", nil, openDocker},
 }
 
 const simKind = "sim"
@@ -74,6 +77,22 @@ func open(ctx context.Context, t targets.Target, p harness.Plan, dir string, say
 		}
 	}
 	return nil, nil, fmt.Errorf("no cluster %q", p.Cluster)
+}
+
+// foresee tells which of the plan's nemeses cannot break such a cluster, before anything runs. The simulator can do all that the target can, with as many nodes as there will be: what it cannot,
+// no cluster can. What else an engine's containers lack is known once they run.
+func foresee(p harness.Plan) error {
+	t, _ := targets.Find(p.Target)
+	lack := t.System.Lack
+	for _, k := range kinds {
+		if k.name == p.Cluster && k.lack != nil {
+			lack = func(power cluster.Power) error { return cmp.Or(k.lack(power), t.System.Lack(power)) }
+		}
+	}
+	o := t.Defaults
+	o.Heartbeat, o.Election = p.Heartbeat, p.Election
+	_, err := nemesesFor(sim.New(sim.Config{Nodes: p.Nodes, Observers: p.Observers, New: t.New, Tongue: t.Tongue, Lack: lack, Options: o}), p.Nemesis)
+	return err
 }
 
 // powers of a cluster, those that it lacks, with the reasons, and the means that it has chosen.
@@ -132,7 +151,9 @@ func nemesesFor(c cluster.Cluster, names []string) (list []nemesis.Nemesis, err 
 	for _, name := range names {
 		n, can := able[name]
 		if !can {
-			return nil, usage("--nemesis: this cluster cannot be broken by %q: %v; it can by %s", name, whyNot(c, name), strings.Join(possible, ", "))
+			return nil, &harness.FieldError{
+				Field: "nemesis", Reason: fmt.Sprintf("this cluster cannot be broken by %q: %v; it can by %s", name, whyNot(c, name), strings.Join(possible, ", ")),
+			}
 		}
 		list = append(list, n)
 	}

@@ -54,16 +54,13 @@ func (j job) run(ctx context.Context) (err error) {
 	if err := report.Begin(dir, p, report.Environment(powers(c))); err != nil {
 		return err
 	}
-	ops, err := j.record(ctx, dir, p, c, host, nemeses)
-	if err != nil {
-		return fmt.Errorf("%w; what was recorded is in %s", err, dir)
-	}
+	ops, broken := j.record(ctx, dir, p, c, host, nemeses)
 	if err := c.Close(); err != nil {
-		return fmt.Errorf("stop the cluster: %w; what was recorded is in %s", err, dir)
+		broken = errors.Join(broken, fmt.Errorf("stop the cluster: %w", err))
 	}
-	v, err := judge(p, ops, samplesOf(dir), j.expect)
+	v, err := judge(p, ops, samplesOf(dir), j.expect, broken)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; what was recorded is in %s", errors.Join(broken, err), dir)
 	}
 	return j.conclude(dir, v)
 }
@@ -72,7 +69,7 @@ func (j job) run(ctx context.Context) (err error) {
 func scheduled(p *harness.Plan, c cluster.Cluster) ([]nemesis.Nemesis, error) {
 	nemeses, err := nemesesFor(c, p.Nemesis)
 	if err != nil {
-		return nil, err
+		return nil, flagged(err)
 	}
 	names := []string{}
 	for _, n := range nemeses {
@@ -135,23 +132,33 @@ func conduct(ctx context.Context, s harness.Setup, host func(func()) error) erro
 	return err
 }
 
-// judge puts the history to the checkers of the workload and of the target.
-func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect report.Expectation) (report.Verdict, error) {
+// judge puts the history to the checkers of the workload and of the target. broken is how the test itself failed, which says nothing against what it has recorded.
+func judge(p harness.Plan, ops []history.Op, samples []harness.Sample, expect report.Expectation, broken error) (report.Verdict, error) {
 	w, _ := workloads.Find(p.Workload)
 	t, _ := targets.Find(p.Target)
 	var list []checkers.Checker
-	names := w.Checkers
-	if p.Strategy == harness.Pinned || p.Carry { // else a client is another session at each server, and nobody promises it anything of them all
-		names = slices.Concat(names, t.Checkers[w.Name])
-	}
-	for _, name := range names {
+	for _, name := range judgements(p) {
 		k, known := checkers.Find(name)
 		if !known {
 			return report.Verdict{}, fmt.Errorf("workload %s on target %s wants a checker %q, which there is not", w.Name, t.Name, name)
 		}
 		list = append(list, k)
 	}
-	return report.Judge(report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Kinds: w.Kinds, Expect: expect})
+	c := report.Case{Plan: p, Ops: ops, Samples: samples, Checkers: list, Kinds: w.Kinds, Expect: expect}
+	if broken != nil {
+		c.Broken = broken.Error()
+	}
+	return report.Judge(c)
+}
+
+// judgements are the names of the checkers that a run of the plan is put to.
+func judgements(p harness.Plan) []string {
+	w, _ := workloads.Find(p.Workload)
+	t, _ := targets.Find(p.Target)
+	if p.Strategy == harness.Pinned || p.Carry { // else a client is another session at each server, and nobody promises it anything of them all
+		return slices.Concat(w.Checkers, t.Checkers[w.Name])
+	}
+	return w.Checkers
 }
 
 // conclude saves the verdict and prints it.

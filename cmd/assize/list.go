@@ -9,6 +9,7 @@ import (
 
 	"assize/checkers"
 	"assize/nemesis"
+	"assize/report"
 	"assize/targets"
 	"assize/workloads"
 )
@@ -16,7 +17,7 @@ import (
 func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
-		Usage: "print the targets with their read modes and flaws, the workloads, the nemeses and the checkers",
+		Usage: "print the targets with their read modes and flaws, the clusters, the workloads, the nemeses, the checkers and the claims",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usage("list takes no arguments, got %q", c.Args().First())
@@ -56,6 +57,10 @@ func list(w io.Writer) {
 	fmt.Fprintln(w, "\nCHECKERS")
 	for _, k := range checkers.Table {
 		row(w, k.Name, k.Question)
+	}
+	fmt.Fprintln(w, "\nCLAIMS, for --expect")
+	for _, c := range report.Claims {
+		fmt.Fprintf(w, "  %-3s %-14s %s\n", c.ID, c.Judgement, c.Doc)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -63,20 +64,56 @@ func usage(format string, args ...any) error { return wrong{fmt.Errorf(format, a
 
 // assize runs one command line and returns its exit status.
 func assize(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := application(stdout, stderr).RunContext(ctx, args)
+	app := application(stdout, stderr)
+	err := misgiven(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
 	var s status
 	var w wrong
+	var helpless cli.ExitCoder // only help's: there is nothing by that name
 	switch {
 	case err == nil:
 		return exitValid
 	case errors.As(err, &s):
 		return int(s)
-	case errors.As(err, &w):
+	case errors.As(err, &w), errors.As(err, &helpless):
 		fmt.Fprintf(stderr, "assize: %s\n", oneLine(err))
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "%s  %v\n", report.Broken, err)
 	return exitBroken
+}
+
+// misgiven tells of a flag that is given twice, of which the last would win, or whose value is empty, which would be as if it had not been given. What node and agent are given is given by programs.
+func misgiven(app *cli.App, args []string) error {
+	i := slices.IndexFunc(app.Commands, func(c *cli.Command) bool { return len(args) > 1 && c.Name == args[1] })
+	if i < 0 || app.Commands[i].Name == "node" || app.Commands[i].Hidden {
+		return nil
+	}
+	given := map[string]bool{}
+	for rest := args[2:]; len(rest) > 0 && strings.HasPrefix(rest[0], "-") && rest[0] != "--"; rest = rest[1:] {
+		name, value, whole := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
+		f := slices.IndexFunc(app.Commands[i].Flags, func(f cli.Flag) bool { return f.Names()[0] == name })
+		if f < 0 {
+			return nil // it is told what is wrong with that
+		}
+		if _, is := app.Commands[i].Flags[f].(*cli.BoolFlag); !is && !whole {
+			if len(rest) == 1 {
+				return nil
+			}
+			rest, value = rest[1:], rest[1]
+		} else if is && !whole {
+			value = "true"
+		}
+		if given[name] {
+			return usage("--%s is given twice", name)
+		}
+		if given[name] = true; value == "" {
+			return usage("--%s: the value is empty", name)
+		}
+	}
+	return nil
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
@@ -127,6 +164,8 @@ func exit(verdict string) error {
 		return nil
 	case report.Invalid:
 		return status(exitInvalid)
+	case report.Broken:
+		return status(exitBroken)
 	}
 	return status(exitUnknown)
 }

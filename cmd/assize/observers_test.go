@@ -87,7 +87,7 @@ func b9(t *testing.T, seed uint64, observers int, killed bool) (v report.Verdict
 			gap, last = max(gap, op.Time-last), max(last, op.Time)
 		}
 	}
-	v, err = judge(p, recorder.Ops(), nil, report.Expectation{})
+	v, err = judge(p, recorder.Ops(), nil, report.Expectation{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

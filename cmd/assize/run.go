@@ -31,7 +31,7 @@ func planFlags() []cli.Flag {
 		&cli.StringFlag{Name: "nodes", Usage: "`number` of nodes", DefaultText: "5"},
 		&cli.StringFlag{Name: "observers", Usage: "`number` of further nodes, without a vote (targets: " + strings.Join(targets.Observed(), ", ") + ")", DefaultText: "0"},
 		&cli.StringFlag{Name: "workload", Value: "register", Usage: "what clients do: " + strings.Join(workloadNames(), ", ")},
-		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all, none, " + strings.Join(nemesisNames(), ", ")},
+		&cli.StringFlag{Name: "nemesis", Value: defaultNemeses, Usage: "what breaks, separated by commas: all (that can), none, " + strings.Join(nemesisNames(), ", ") + "; of the default what can"},
 		&cli.StringFlag{Name: "time", Value: "20s", Usage: "`duration` of the storm, e.g. 30s, 2m"},
 		&cli.StringFlag{Name: "rate", Value: "100", Usage: "`operations` a second, of all clients"},
 		&cli.StringFlag{Name: "clients", Value: "10", Usage: "`number` of clients"},
@@ -57,7 +57,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "`DIR` for the run's files", DefaultText: "results/<time>-<target>-<cluster>-<seed>"},
 			&cli.BoolFlag{Name: "quiet", Usage: "no progress"},
 			&cli.BoolFlag{Name: "json", Usage: "print verdict.json instead of the summary"},
-			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` or R2=holds"},
+			&cli.StringFlag{Name: "expect", Usage: "what a claim says must come out, e.g. `R1=violated` (of many seeds: by one at least) or R2=holds (by each); see assize list"},
 		),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -71,7 +71,7 @@ func runCommand() *cli.Command {
 			if c.IsSet("seeds") {
 				return runSeeds(c, j)
 			}
-			if j.plan, err = planOf(c); err != nil {
+			if j.plan, err = planOf(c, expect); err != nil {
 				return err
 			}
 			return j.run(c.Context)
@@ -87,23 +87,31 @@ func workloadNames() (names []string) {
 }
 
 // planOf reads the plan from --plan or makes it from the flags. Weather and faults are not drawn yet.
-func planOf(c *cli.Context) (harness.Plan, error) {
+func planOf(c *cli.Context, e report.Expectation) (harness.Plan, error) {
 	if c.IsSet("plan") {
 		for _, f := range planFlags() {
 			if name := f.Names()[0]; c.IsSet(name) {
 				return harness.Plan{}, usage("--%s cannot be combined with --plan, which says it all; edit the plan instead", name)
 			}
 		}
-		return readPlan(c.String("plan"))
+		p, err := readPlan(c.String("plan"))
+		if err != nil {
+			return p, err
+		}
+		if err := foresee(p); err != nil {
+			b, _ := os.ReadFile(c.String("plan"))
+			return p, wrong{harness.Locate(c.String("plan"), b, err)}
+		}
+		return p, speaksTo(p, e)
 	}
 	if !c.IsSet("seed") {
-		return planFromFlags(c, uint64(rand.Uint32()))
+		return planFromFlags(c, e, uint64(rand.Uint32()))
 	}
 	seed, err := strconv.ParseUint(c.String("seed"), 10, 64)
 	if err != nil {
 		return harness.Plan{}, usage("--seed: %q is not a whole number from 0 to 18446744073709551615", c.String("seed"))
 	}
-	return planFromFlags(c, seed)
+	return planFromFlags(c, e, seed)
 }
 
 func readPlan(name string) (harness.Plan, error) {
@@ -122,7 +130,16 @@ func readPlan(name string) (harness.Plan, error) {
 	return p, nil
 }
 
-func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
+// flagged is what is wrong with a field of a plan as the wrong use of a flag.
+func flagged(err error) error {
+	var field *harness.FieldError
+	if errors.As(err, &field) {
+		return usage("--%s: %s", field.Field, field.Reason)
+	}
+	return err
+}
+
+func planFromFlags(c *cli.Context, e report.Expectation, seed uint64) (harness.Plan, error) {
 	p := harness.Plan{
 		Target: c.String("target"), Cluster: c.String("cluster"), Workload: c.String("workload"), Strategy: c.String("strategy"),
 		Carry: c.Bool("carry"), Read: c.String("read"), Flaw: c.String("flaw"), Record: c.Bool("record"), Cut: c.String("cut"),
@@ -147,14 +164,25 @@ func planFromFlags(c *cli.Context, seed uint64) (harness.Plan, error) {
 		return p, usage("--cluster: unknown value %q; allowed are %s", p.Cluster, strings.Join(known, ", "))
 	}
 	fill(&p)
-	var field *harness.FieldError
-	if err := validate(p); errors.As(err, &field) {
-		return p, usage("--%s: %s", field.Field, field.Reason)
+	if err := validate(p); err != nil {
+		return p, flagged(err)
+	}
+	if err := speaksTo(p, e); err != nil {
+		return p, err
+	}
+	anywhere := p
+	anywhere.Cluster = simKind
+	if !c.IsSet("nemesis") { // nobody has asked for what a single node cannot have
+		p.Nemesis = slices.DeleteFunc(p.Nemesis, func(name string) bool { anywhere.Nemesis = []string{name}; return foresee(anywhere) != nil })
+		anywhere.Nemesis = p.Nemesis
 	}
 	if auto {
+		if err := foresee(anywhere); err != nil {
+			return p, flagged(err)
+		}
 		p.Cluster = choose(c.Context, teller(c.App.ErrWriter, c.Bool("quiet")))
 	}
-	return p, nil
+	return p, flagged(foresee(p))
 }
 
 // fill puts the target's defaults, and then the harness's, where the plan has none.
@@ -259,7 +287,20 @@ func parseExpectation(s string) (report.Expectation, error) {
 	if claim == "" || what != "holds" && what != "violated" {
 		return report.Expectation{}, usage("--expect: %q is not a claim and what it expects, such as R1=violated or R2=holds", s)
 	}
+	if _, known := report.FindClaim(claim); !known {
+		return report.Expectation{}, usage("--expect: unknown claim %q; those that a run can decide are %s", claim, report.ClaimIDs())
+	}
 	return report.Expectation{Claim: claim, Violated: what == "violated"}, nil
+}
+
+// speaksTo tells why a run of the plan cannot come out as expected: nobody judges what the claim is about.
+func speaksTo(p harness.Plan, e report.Expectation) error {
+	claim, known := report.FindClaim(e.Claim)
+	if !known || slices.Contains(judgements(p), claim.Judgement) {
+		return nil
+	}
+	return usage("--expect: claim %s is about the judgement %s, which this run is not put to; its judgements are %s",
+		e.Claim, claim.Judgement, strings.Join(judgements(p), ", "))
 }
 
 // runDir is where a run's files go: out, which must not hold a run already, or a new directory below results.
@@ -271,7 +312,10 @@ func runDir(out string, p harness.Plan) (string, error) {
 	if holdsRun(out) {
 		return "", usage("--out: %s already holds a run", out)
 	}
-	return out, os.MkdirAll(out, 0o777)
+	if err := os.MkdirAll(out, 0o777); err != nil {
+		return "", usage("--out: %v", err)
+	}
+	return out, nil
 }
 
 // vacant is dir, or dir with the first number behind it that makes it one that holds no run.

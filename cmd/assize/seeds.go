@@ -39,6 +39,10 @@ type summary struct {
 	Unknown    int           `json:"unknown"` // or inconclusive
 	Broken     int           `json:"broken"`
 	Kept       []string      `json:"kept,omitempty"` // directories
+	// What a claim says must come out: violated by one seed at least, or holding on each.
+	Expect     *report.Expectation `json:"expect,omitempty"`
+	Met        int                 `json:"met,omitempty"` // seeds that came out so
+	AsExpected bool                `json:"asExpected,omitempty"`
 }
 
 // sweep is a run over many seeds.
@@ -72,11 +76,17 @@ func runSeeds(c *cli.Context, j job) error {
 	if c.IsSet("seed") || c.IsSet("plan") {
 		return usage("--seeds cannot be combined with --seed or --plan")
 	}
-	if j.plan, err = planFromFlags(c, first); err != nil {
+	if j.plan, err = planFromFlags(c, j.expect, first); err != nil {
 		return err
 	}
 	if j.plan.Cluster != simKind {
 		return usage("--seeds runs in the simulator only; --cluster must be auto or %s, not %q", simKind, j.plan.Cluster)
+	}
+	if _, err := os.Stat(j.out); j.out != "" && err != nil { // it is needed only where a seed is kept, and to be known before
+		if err := os.MkdirAll(j.out, 0o777); err != nil {
+			return usage("--out: %v", err)
+		}
+		os.Remove(j.out)
 	}
 	s := &sweep{job: j, first: first, last: last, next: first, began: time.Now(), told: time.Now(), terminal: terminal(j.stderr)}
 	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC))
@@ -106,7 +116,7 @@ func (s *sweep) work(ctx context.Context) {
 	}
 }
 
-// try one seed, all of it in memory. A panic is the test's own fault, and one seed's: the others go on.
+// try one seed, all of it in memory. The error is the test's own failure; the verdict on what was recorded until then has a word, if it came to one. A panic is the test's own fault, and one seed's: the others go on.
 func (s *sweep) try(p *harness.Plan) (v report.Verdict, ops []history.Op, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -124,12 +134,10 @@ func (s *sweep) try(p *harness.Plan) (v report.Verdict, ops []history.Op, err er
 		return v, nil, err
 	}
 	recorder := history.NewRecorder(nil, c.Now)
-	if err := conduct(context.Background(), setup(*p, c, nemeses, recorder), host); err != nil {
-		return v, recorder.Ops(), err
-	}
+	broken := errors.Join(conduct(context.Background(), setup(*p, c, nemeses, recorder), host), c.Close())
 	ops = recorder.Ops()
-	v, err = judge(*p, ops, nil, s.expect)
-	return v, ops, errors.Join(err, c.Close())
+	v, err = judge(*p, ops, nil, s.expect, broken)
+	return v, ops, errors.Join(broken, err)
 }
 
 // take up the outcome of a seed: count it, and keep and tell of it if it is not valid.
@@ -139,19 +147,26 @@ func (s *sweep) take(p harness.Plan, v report.Verdict, ops []history.Op, err err
 	s.sum.Seeds++
 	s.sum.Operations += v.Counts.Operations
 	s.sum.Virtual += v.Counts.Time
+	if err == nil && v.AsExpected {
+		s.sum.Met++
+	}
 	switch {
 	case err != nil:
 		s.sum.Broken++
-		s.say(fmt.Sprintf("%s  seed %d: %v", report.Broken, p.Seed, err))
 	case v.Verdict == report.Invalid:
 		s.sum.Alarms++
 	case v.Verdict != report.Valid:
 		s.sum.Unknown++
 	}
 	if err != nil || v.Verdict != report.Valid {
-		dir, kept := s.keep(p, v, ops, err)
-		if err == nil {
+		dir, kept := s.keep(p, v, ops)
+		switch {
+		case err == nil:
 			s.say(fmt.Sprintf("%s  seed %d: %s%s", v.Verdict, p.Seed, v.Headline, dir))
+		case v.Recorded != "":
+			s.say(fmt.Sprintf("%s  seed %d: %v; what was recorded is %s: %s%s", report.Broken, p.Seed, err, v.Recorded, v.Headline, dir))
+		default:
+			s.say(fmt.Sprintf("%s  seed %d: %v%s", report.Broken, p.Seed, err, dir))
 		}
 		if kept != nil {
 			s.say(fmt.Sprintf("%s  seed %d could not be saved: %v", report.Broken, p.Seed, kept))
@@ -162,7 +177,7 @@ func (s *sweep) take(p harness.Plan, v report.Verdict, ops []history.Op, err err
 }
 
 // keep writes the directory of a seed.
-func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op, broken error) (where string, err error) {
+func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op) (where string, err error) {
 	if len(s.sum.Kept) == mostKept {
 		return "", nil
 	}
@@ -185,8 +200,8 @@ func (s *sweep) keep(p harness.Plan, v report.Verdict, ops []history.Op, broken 
 		return "", err
 	}
 	s.sum.Kept = append(s.sum.Kept, dir)
-	if broken != nil {
-		return dir, nil
+	if v.Verdict == "" { // nobody came to one
+		return "  " + dir, nil
 	}
 	return "  " + dir, report.Save(dir, v)
 }
@@ -226,6 +241,10 @@ func (s *sweep) conclude(interrupted bool) error {
 		fmt.Fprint(s.stderr, "\r\x1b[K")
 	}
 	s.sum.Real = time.Since(s.began)
+	if s.expect != (report.Expectation{}) {
+		s.sum.Expect = &s.expect
+		s.sum.AsExpected = s.sum.Met > 0 && (s.expect.Violated || s.sum.Met == s.sum.Seeds)
+	}
 	word, err := report.Valid, error(nil)
 	switch {
 	case s.sum.Broken > 0:
@@ -250,5 +269,15 @@ func (s *sweep) conclude(interrupted bool) error {
 	fmt.Fprintf(s.stdout, "%s  %s, %s, %s: %d seeds%s, %d operations, %.0f virtual s in %.1f s, %d alarms, %d unknown, %d broken\n",
 		word, s.plan.Target, s.plan.Cluster, s.plan.Workload, s.sum.Seeds, stopped, s.sum.Operations, s.sum.Virtual.Seconds(), s.sum.Real.Seconds(),
 		s.sum.Alarms, s.sum.Unknown, s.sum.Broken)
+	if s.sum.Expect != nil {
+		not, what := "not as", "holds"
+		if s.sum.AsExpected {
+			not = "as"
+		}
+		if s.expect.Violated {
+			what = "violated"
+		}
+		fmt.Fprintf(s.stdout, "  %s claim %s expects: %s on %d of %d seeds\n", not, s.expect.Claim, what, s.sum.Met, s.sum.Seeds)
+	}
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,5 +114,25 @@ func TestSeedsEndInASummary(t *testing.T) {
 	entries, err := os.ReadDir(out)
 	if status != exitInvalid || err != nil || len(entries) == 0 || strings.Count(stdout, "INVALID  seed ") != len(entries) {
 		t.Errorf("exit %d, %d directories, %v\n%s%s", status, len(entries), err, stdout, stderr)
+	}
+}
+
+// TestSeedsAreHeldToAClaim: one seed that convicts is what "violated" expects, and "holds" is for each of them.
+func TestSeedsAreHeldToAClaim(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--seeds 1:8 --read leader --nemesis pause,partition --expect R1=violated", "\n  as claim R1 expects: violated on 1 of 8 seeds\n"},
+		{"--seeds 1:3 --nemesis none --time 2s --expect R1=violated", "\n  not as claim R1 expects: violated on 0 of 3 seeds\n"},
+		{"--seeds 1:3 --nemesis none --time 2s --expect R2=holds", "\n  as claim R2 expects: holds on 3 of 3 seeds\n"},
+		{"--seeds 1:8 --read leader --nemesis pause,partition --expect R2=holds", "\n  not as claim R2 expects: holds on 7 of 8 seeds\n"},
+	} {
+		_, stdout, stderr := call(t, append([]string{"run", "--out", t.TempDir()}, strings.Fields(c.args)...)...)
+		if !strings.Contains(stdout, c.want) {
+			t.Errorf("%s: got\n%s%swant %q", c.args, stdout, stderr, c.want)
+		}
+	}
+	_, stdout, _ := call(t, "run", "--out", t.TempDir(), "--json", "--seeds", "1:3", "--nemesis", "none", "--time", "2s", "--expect", "R2=holds")
+	var sum summary
+	if err := json.Unmarshal([]byte(stdout), &sum); err != nil || sum.Met != 3 || !sum.AsExpected || sum.Expect == nil || sum.Expect.Claim != "R2" {
+		t.Errorf("%v: %s", err, stdout)
 	}
 }

@@ -3,8 +3,9 @@
 // Apache ZooKeeper, whose classes and issues are cited by name.
 //
 // The protocol is type peer, which knows transactions as bytes only. It promises: whatever a server has acknowledged or promised is logged in the
-// same step or before; the same events give the same effects, to the byte; what no server of the ensemble has sent is ignored. What must
-// never happen panics.
+// same step or before; the same events give the same effects, to the byte; what no server of the ensemble can have sent is ignored; what none that is
+// correct says is accused, not done, and ends the link with whoever has said it, and a leader's followers look for another one. What must never happen
+// in one server panics: also that a transaction, committed by a leader, does not fit the state, since to go on would be to diverge.
 //
 // # How a transaction becomes durable
 //

@@ -108,6 +108,9 @@ func (h *hall) step(n *host, e machine.Event) {
 	e.Mono = time.Duration(h.now)*beat - n.back
 	e.Wall = time.UnixMilli(1_700_000_000_000).Add(time.Duration(h.now) * beat)
 	fx := n.Step(e)
+	for _, a := range fx.Accused {
+		h.violate("n%d accuses n%d: %s", n.id, a.Node, a.Why)
+	}
 	n.put(fx)
 	for _, m := range fx.Send {
 		if h.rand.Float64() >= h.loss {

@@ -186,6 +186,9 @@ func (n *node) step(do func()) {
 		n.take(news)
 	}
 	n.finish()
+	for _, a := range fx.Accused {
+		n.w.violate("n%d accuses n%d: %s", n.id, a.Node, a.Why)
+	}
 	n.check()
 	if len(fx.Log) == 0 && fx.Snapshot == nil && len(n.pending) == 0 {
 		n.send(fx.Send)

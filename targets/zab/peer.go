@@ -41,6 +41,9 @@ type peer struct {
 	timing
 	limit uint64 // greatest counter
 	take  func() []byte
+	// What a leader says is looked at before it is logged; nil: all is well.
+	sound func(zxid int64, body []byte) bool             // a transaction
+	whole func(zxid int64, pos uint64, body []byte) bool // a snapshot
 
 	// Persistent state.
 	accepted uint64 // acceptedEpoch: the last epoch whose leader this server has promised to follow and no older one
@@ -261,6 +264,17 @@ func (p *peer) leads() bool { return p.state == leading && p.stage == establishe
 
 func (p *peer) majority(n int) bool { return 2*n > len(p.voters) }
 
+// accuse a server of what no correct one says. The link with it is for the caller to end.
+func (p *peer) accuse(id int, format string, args ...any) {
+	p.out.Accused = append(p.out.Accused, machine.Accusation{Node: id, Why: fmt.Sprintf(format, args...)})
+}
+
+// accuseLeader, and look for another one.
+func (p *peer) accuseLeader(format string, args ...any) {
+	p.accuse(p.leader, format, args...)
+	p.look()
+}
+
 func (p *peer) post(to int, body []byte) {
 	p.out.Send = append(p.out.Send, machine.Message{From: p.id, To: to, Body: body})
 }
@@ -299,4 +313,15 @@ func (p *peer) logEntry(pos uint64) (epoch uint64, body []byte, ok bool) {
 	}
 	t := p.log.at(pos)
 	return epochOf(t.zxid), t.body(), true
+}
+
+// logName is the zxid of the transaction at a position.
+func (p *peer) logName(pos uint64) string {
+	switch {
+	case pos == p.log.basePos && pos > 0:
+		return fmt.Sprintf("zxid %#x", p.log.base)
+	case pos <= p.log.basePos || pos > p.log.lastPos():
+		return ""
+	}
+	return fmt.Sprintf("zxid %#x", p.log.at(pos).zxid)
 }

@@ -57,8 +57,8 @@ func (p *peer) save(image []byte) {
 // install the leader's snapshot in place of the log. It is durable with this step, whatever becomes of the synchronization (ZOOKEEPER-3642).
 func (p *peer) install(image []byte) {
 	zxid, pos, body, err := decodeImage(image)
-	if err != nil || zxid <= p.committed {
-		p.look()
+	if err != nil || zxid <= p.committed || p.whole != nil && !p.whole(zxid, pos, body) {
+		p.accuseLeader("a snapshot up to %#x after %#x: %v", zxid, p.committed, err)
 		return
 	}
 	p.counts.SnapshotsLoaded++

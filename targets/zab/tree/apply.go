@@ -59,8 +59,8 @@ func (t *Tree) part(x, sub *Txn, r *jute.Result) {
 		t.step(x, sub)
 	case jute.SetData:
 		r.Stat = t.step(x, sub)
-	case jute.Create, jute.Create2, jute.CreateContainer, jute.CreateTTL:
-		r.Op, r.Path, r.Stat = jute.Create, sub.Path, t.step(x, sub)
+	case jute.Create, jute.CreateContainer, jute.CreateTTL:
+		r.Path, r.Stat = sub.Path, t.step(x, sub) // a container and a TTL node are answered with their Stat
 	default:
 		panic(fmt.Sprintf("tree: operation %d in a multi", sub.Op))
 	}

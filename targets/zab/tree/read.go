@@ -49,8 +49,13 @@ func (t *Tree) readNode(q *jute.Request, who []jute.ID, r *jute.Response) jute.C
 			r.ACL = masked(n.acl)
 		}
 	case jute.CountChildren:
-		if r.Count = int32(n.below()); q.Path == rootPath || q.Path == "" {
+		switch q.Path {
+		case rootPath:
 			r.Count = int32(len(t.nodes) - 1)
+		case "":
+			r.Count = int32(len(t.nodes)) // ZooKeeper counts the root as well
+		default:
+			r.Count = int32(n.below())
 		}
 		return jute.OK
 	}
@@ -110,7 +115,8 @@ func (t *Tree) owned(session int64, prefix string) []string {
 		return nil
 	}
 	all := s.nodes.List()
-	if p := strings.TrimSpace(prefix); p == "" || p == rootPath {
+	blank := func(c rune) bool { return c <= ' ' } // to Java's trim
+	if p := strings.TrimFunc(prefix, blank); p == "" || p == rootPath {
 		return all
 	}
 	found := all[:0]
