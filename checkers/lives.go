@@ -184,7 +184,11 @@ func (c *census) succeed() {
 		list := byKey[key]
 		slices.SortStableFunc(list, func(a, b *mayfly) int { return cmp.Compare(a.version, b.version) })
 		for n := 1; n < len(list); n++ {
-			c.gone(list[n-1], list[n].shown, list[n].version-1, "another session had created the same node")
+			why := "another session had created the same node"
+			if list[n].owner == list[n-1].owner {
+				why = "it had created the same node anew"
+			}
+			c.gone(list[n-1], list[n].shown, list[n].version-1, why)
 		}
 	}
 	for _, s := range c.sights {
