@@ -1,9 +1,11 @@
 package checkers
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,7 +117,17 @@ func (w *realm) end(v *visitor) int {
 				delete(s, key)
 			}
 		}
+		for _, key := range sequentials(s) {
+			if s[key].owner == v.id && !w.errs("numbered outlives") {
+				delete(s, key)
+			}
+		}
 	})
+}
+
+// sequentials are the sequential nodes, in their order.
+func sequentials(s map[string]cell) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s)), func(key string) bool { return !strings.HasPrefix(key, "q/") })
 }
 
 func done(version, position int, out ...int) *history.Op {
@@ -212,7 +224,7 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 		if w.errs("number") {
 			w.number -= 2 + w.r.IntN(3)
 		}
-		at := w.commit(history.Mop{}, nil)
+		at := w.commit(history.Mop{}, func(s map[string]cell) { s[fmt.Sprintf("q/%06d", w.number)] = cell{w.number, newest + 1, v.id} })
 		w.reach(v, at)
 		return done(at, at, w.number)
 	}
@@ -222,6 +234,15 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 		_, v.had = v.left[m.Key]
 		v.left[m.Key] = is
 		return done(is.made, v.floor, min(is.made, 1))
+	}
+	if m.F == history.List {
+		op := done(0, v.floor)
+		for _, key := range sequentials(w.states[v.floor]) {
+			if !w.errs("numbered vanishes") {
+				op.Txn[0].Out = append(op.Txn[0].Out, w.states[v.floor][key].value)
+			}
+		}
+		return op
 	}
 	if w.errs("vanishes") {
 		is = cell{}
@@ -236,7 +257,8 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 func (w *realm) choose(v *visitor) history.Txn {
 	key := string("abc"[w.r.IntN(3)])
 	w.last++
-	switch d := w.r.IntN(20); {
+	d := w.r.IntN(20)
+	switch {
 	case !v.open:
 		return history.Txn{{F: history.Connect}}
 	case d == 0:
@@ -248,7 +270,7 @@ func (w *realm) choose(v *visitor) history.Txn {
 		return history.Txn{{F: history.Close}}
 	}
 	return []history.Txn{{{F: history.CreateEphemeral, Key: key, In: []int{w.last}}}, {{F: history.Read, Key: key}},
-		{{F: history.CreateSequential, Key: "q", In: []int{w.last}}}}[w.r.IntN(3)]
+		{{F: history.CreateSequential, Key: "q", In: []int{w.last}}}, {{F: history.List, Key: "q"}}}[w.r.IntN(4)]
 }
 
 // step of a visitor: it asks, or its question takes effect, or it is answered.
@@ -354,10 +376,10 @@ func (w *realm) run() []history.Op {
 				w.told(v)
 				continue
 			}
-			for _, key := range []string{"a", "b", "c"} {
-				if v.open {
+			for _, m := range []history.Mop{{F: history.Read, Key: "a"}, {F: history.Read, Key: "b"}, {F: history.Read, Key: "c"}, {F: history.List, Key: "q"}} {
+				if v.open && !(w.watches && m.F == history.List) {
 					w.reach(v, len(w.states)-1)
-					w.ask(v, history.Txn{{F: history.Read, Key: key}})
+					w.ask(v, history.Txn{m})
 					w.take(v)
 					w.told(v)
 				}
@@ -378,7 +400,7 @@ func TestSessionsOfAGoodRealmAreNeverConvicted(t *testing.T) {
 	}{
 		{"", false, nil, 0}, {"", true, nil, 0},
 		{"replaced", false, []string{"expiry"}, 90}, {"revived", false, []string{"expiry"}, 50}, {"early", false, []string{"expiry"}, 50},
-		{"outlives", false, []string{"ephemeral"}, 50}, {"vanishes", false, []string{"ephemeral"}, 50}, {"shared", false, []string{"ephemeral", "expiry"}, 90},
+		{"outlives", false, []string{"ephemeral"}, 50}, {"numbered outlives", false, []string{"ephemeral"}, 90}, {"numbered vanishes", false, []string{"ephemeral"}, 90}, {"vanishes", false, []string{"ephemeral"}, 50}, {"shared", false, []string{"ephemeral", "expiry"}, 90},
 		{"immortal", false, []string{"ephemeral"}, 50}, {"immortal", false, []string{"expiry"}, 90}, {"number", false, []string{"sequence"}, 90}, {"back", false, []string{"image"}, 40},
 		{"lost", true, []string{"watch"}, 90}, {"late", true, []string{"watch"}, 90}, {"twice", true, []string{"watch"}, 90}, {"kind", true, []string{"watch"}, 80},
 		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"missed", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},

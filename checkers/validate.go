@@ -36,6 +36,7 @@ var shapes = [...]shape{
 	{history.Close, 0, 0, ""},
 	{history.CreateEphemeral, 1, 0, node},
 	{history.CreateSequential, 1, 1, "sequence"},
+	{history.List, 0, -1, "sequence"},
 	{history.Delete, 0, 0, node},
 	{history.Watch, 0, 1, node},
 }

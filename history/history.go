@@ -62,6 +62,7 @@ const (
 	CreateEphemeral = "create-ephemeral"
 	// CreateSequential makes a node below Key, named by a number that the system chooses, which goes with the session. In: for telling apart. Out: the number.
 	CreateSequential = "create-sequential"
+	List             = "list"   // Out: the numbers of the sequential nodes that are below Key, ascending
 	Delete           = "delete" // removes the register Key; it fails where there is none
 	Watch            = "watch"  // Out: 1 if the register Key is there, else 0. It leaves a watch: the next change is told, once
 )
@@ -94,7 +95,7 @@ func (t Txn) AfterSync() (steps Txn, synced bool) {
 
 // ReadOnly tells whether the steps change nothing.
 func (t Txn) ReadOnly() bool {
-	return !slices.ContainsFunc(t, func(m Mop) bool { return m.F != Read && m.F != Scan && m.F != Sync && m.F != Watch })
+	return !slices.ContainsFunc(t, func(m Mop) bool { return m.F != Read && m.F != Scan && m.F != Sync && m.F != Watch && m.F != List })
 }
 
 // Op is one event of a history.

@@ -2,6 +2,7 @@ package znodes
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,6 +30,19 @@ func Number(key, path string) (int, error) {
 	return int(n), nil
 }
 
+// Numbers of the sequential nodes of a key, ascending, by the names of the children of its node. The error wraps machine.ErrNonsense.
+func Numbers(key string, children []string) (numbers []int, err error) {
+	for _, name := range children {
+		n, err := Number(key, Sequence(key)+"/"+name)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
 // Told is a notification as a step of history. The error wraps machine.ErrNonsense: nobody watches such a thing.
 func Told(e jute.Event) (history.Mop, error) {
 	kinds := map[int32]string{jute.EventCreated: history.Created, jute.EventDeleted: history.Deleted, jute.EventDataChanged: history.Changed}
@@ -51,7 +65,7 @@ func ofSessions(f string) (arguments int, keyed, is bool) {
 	switch f {
 	case history.Connect, history.Close:
 		return 0, false, true
-	case history.Delete, history.Watch:
+	case history.Delete, history.Watch, history.List:
 		return 0, true, true
 	case history.CreateEphemeral, history.CreateSequential:
 		return 1, true, true

@@ -21,6 +21,8 @@ const (
 	silentNewSession
 	replyBeforeEvent
 	followerReadNoTouch
+	writeNoTouch
+	numberedOutlives
 )
 
 // Flaw describes a planted mistake and what exposes it best.
@@ -66,6 +68,10 @@ var Flaws = []Flaw{
 		[]string{"kill"}, "local", "watch", replyBeforeEvent},
 	{"follower-read-no-touch", "reads that a follower answers do not keep the session alive",
 		[]string{"kill"}, "local", "session", followerReadNoTouch},
+	{"write-no-touch", "writes do not keep the session alive",
+		[]string{"kill"}, "local", "session", writeNoTouch},
+	{"numbered-outlives", "ephemeral sequential nodes are made as if they were not ephemeral",
+		[]string{"kill"}, "local", "session", numberedOutlives},
 }
 
 func flawOf(name string) flaw {

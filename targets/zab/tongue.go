@@ -74,6 +74,8 @@ func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Register(m.Key), Data: znodes.Data(m.In[0]), ACL: anybody, Flags: jute.FlagEphemeral}), nil
 	case history.CreateSequential:
 		return c.send(c.numbered(m)), nil
+	case history.List:
+		return c.look(synced, jute.Request{Op: jute.GetChildren, Path: znodes.Sequence(m.Key)}), nil
 	case history.Delete:
 		return c.send(jute.Request{Op: jute.Delete, Path: znodes.Register(m.Key), Version: -1}), nil
 	case history.Watch:
@@ -225,7 +227,7 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 	switch {
 	case c.last.Op == jute.Sync: // the read's answer may still come: whoever goes on with this connection would take it for another's
 		return nil, 0, 0, "", fmt.Errorf("%v of the sync of %s", a.Err, c.last.Path)
-	case m.F == history.Read && a.Err == jute.NoNode, m.F == history.Scan && a.Err == jute.NoNode:
+	case m.F == history.Read && a.Err == jute.NoNode, (m.F == history.Scan || m.F == history.List) && a.Err == jute.NoNode:
 		return out, 0, position, note, nil
 	case m.F == history.Watch && a.Err == jute.NoNode:
 		m.Out = []int{0}
@@ -249,6 +251,11 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 	case history.Scan:
 		version = 0
 		if m.Out, err = znodes.Elements(m.Key, a.Children); err != nil {
+			return nil, 0, 0, "", err
+		}
+	case history.List:
+		version = 0
+		if m.Out, err = znodes.Numbers(m.Key, a.Children); err != nil {
 			return nil, 0, 0, "", err
 		}
 	case history.Watch:
