@@ -213,6 +213,7 @@ var words = map[string]struct{ label, violated, holds string }{
 	"ephemeral":    {"ephemeral", "an ephemeral node is not where its session is", "ephemeral nodes are there while their sessions live"},
 	"sequence":     {"sequence", "sequential numbers out of order", ""},
 	"watch":        {"watch", "a change was not told as it should", "every change was told in time"},
+	"multi":        {"multi", "what was asked for together is not done together", ""},
 	"image":        {"image", "a session goes back in time", ""},
 	"faults":       {"faults", "faults did not take hold", ""},
 }

@@ -177,7 +177,7 @@ func (a *attempt) fail(err error) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.verdict(err, errors.Is(err, machine.ErrCompare) || definite(a.f, err, a.reply()))
+	return a.verdict(err, errors.Is(err, machine.ErrNoEffect) || definite(a.f, err, a.reply()))
 }
 
 // verdict on an error: whether it proves that nothing was done. said: the server has said so. Under mu.
@@ -208,6 +208,12 @@ func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 		return a.changed(m, a.remove(znodes.Register(m.Key)))
 	case history.Watch:
 		return a.watch(m)
+	case history.Remove:
+		return a.changed(m, a.remove(znodes.Element(m.Key, m.In[0])))
+	case history.WatchSet:
+		return a.watchSet(m)
+	case znodes.Multi:
+		return a.several()
 	case history.Read:
 		return a.read(m)
 	case history.Write:
