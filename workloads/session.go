@@ -1,8 +1,6 @@
 package workloads
 
 import (
-	"strconv"
-	"sync"
 	"time"
 
 	"assize/history"
@@ -26,16 +24,11 @@ var session = Workload{
 	Session:  shortSession,
 	Outlive:  true,
 	New: func(seed uint64, c Config) Source {
-		return &sessions{draws: newDraws(seed), names: max(2, c.Clients/namesEach)}
+		return &sessions{newCrowd(seed, c, "e", namesEach)}
 	},
 }
 
-type sessions struct {
-	mu    sync.Mutex
-	draws *draws
-	names int
-	value int // the last one given out; unique over all
-}
+type sessions struct{ crowd }
 
 // Of a thousand operations those below reads only read, those from there on and below writes write, and those beyond end something.
 const reads, writes = 400, 925
@@ -46,7 +39,7 @@ func (s *sessions) Next(worker, n int) history.Txn {
 	defer s.mu.Unlock()
 	mood := s.draws.at(worker, -1-n/spell).IntN(6)
 	r := s.draws.at(worker, n)
-	name, parent := "e"+strconv.Itoa(1+r.IntN(s.names)), "q"+strconv.Itoa(1+r.IntN(parents))
+	name, parent := s.name(r.IntN(s.names)), numbered("q", r.IntN(parents))
 	d := r.IntN(1000)
 	switch mood {
 	case 0, 1:
@@ -60,11 +53,9 @@ func (s *sessions) Next(worker, n int) history.Txn {
 	case d < reads:
 		return history.Txn{{F: history.Read, Key: name}}
 	case d < 750:
-		s.value++
-		return history.Txn{{F: history.CreateEphemeral, Key: name, In: []int{s.value}}}
+		return history.Txn{{F: history.CreateEphemeral, Key: name, In: s.next()}}
 	case d < writes:
-		s.value++
-		return history.Txn{{F: history.CreateSequential, Key: parent, In: []int{s.value}}}
+		return history.Txn{{F: history.CreateSequential, Key: parent, In: s.next()}}
 	case d < 970:
 		return history.Txn{{F: history.Close}}
 	}
@@ -81,12 +72,10 @@ func away(which, share int) (ms int) {
 }
 
 // Final asks for all that can be left, and closes the session that has read them.
-func (s *sessions) Final() (txns []history.Txn) {
-	for i := range s.names {
-		txns = append(txns, history.Txn{{F: history.Read, Key: "e" + strconv.Itoa(1+i)}})
-	}
+func (s *sessions) Final() []history.Txn {
+	txns := s.all()
 	for i := range parents {
-		txns = append(txns, history.Txn{{F: history.List, Key: "q" + strconv.Itoa(1+i)}})
+		txns = append(txns, history.Txn{{F: history.List, Key: numbered("q", i)}})
 	}
 	return append(txns, history.Txn{{F: history.Close}})
 }

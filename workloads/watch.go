@@ -2,8 +2,6 @@ package workloads
 
 import (
 	"slices"
-	"strconv"
-	"sync"
 	"time"
 
 	"assize/history"
@@ -26,24 +24,16 @@ var watch = Workload{
 	Checkers: []string{"invariants", "faults", "watch", "multi", "image", "alive", "agreement", "availability"},
 	Session:  longSession,
 	New: func(seed uint64, c Config) Source {
-		names := max(2, c.Clients/watchedEach)
-		return &watchers{draws: newDraws(seed), names: names, there: make([]bool, names)}
+		w := &watchers{crowd: newCrowd(seed, c, "w", watchedEach)}
+		w.there = make([]bool, w.names)
+		return w
 	},
 }
 
 type watchers struct {
-	mu       sync.Mutex
-	draws    *draws
-	names    int
-	value    int                // the last one given out; unique over all
+	crowd
 	there    []bool             // of each register: what was last asked of it leaves it there
 	elements [watchedSets][]int // that were added, and not taken out
-}
-
-// next value, as the argument of a step.
-func (s *watchers) next() []int {
-	s.value++
-	return []int{s.value}
 }
 
 // Next watches about as often as it changes something, so that most changes are watched by somebody.
@@ -52,14 +42,14 @@ func (s *watchers) Next(worker, n int) history.Txn {
 	defer s.mu.Unlock()
 	r := s.draws.at(worker, n)
 	which := r.IntN(s.names)
-	name := watched(which)
+	name := s.name(which)
 	set := r.IntN(watchedSets)
 	d, e := r.IntN(100), r.IntN(100)
 	switch {
 	case d < 26:
 		return history.Txn{{F: history.Watch, Key: name}}
 	case d < 37:
-		return history.Txn{{F: history.WatchSet, Key: "s" + strconv.Itoa(1+set)}}
+		return history.Txn{{F: history.WatchSet, Key: numbered("s", set)}}
 	case d < 49:
 		return history.Txn{s.write(history.Write, which)}
 	case d < 58:
@@ -76,7 +66,7 @@ func (s *watchers) Next(worker, n int) history.Txn {
 
 // alter a set: elements that were added are taken out again, so that there are a few.
 func (s *watchers) alter(set, which int) history.Mop {
-	list, key := s.elements[set], "s"+strconv.Itoa(1+set)
+	list, key := s.elements[set], numbered("s", set)
 	if len(list) < fewElems || which < 50 {
 		in := s.next()
 		s.elements[set] = append(list, in...)
@@ -88,16 +78,14 @@ func (s *watchers) alter(set, which int) history.Mop {
 	return m
 }
 
-func watched(register int) string { return "w" + strconv.Itoa(1+register) }
-
 func (s *watchers) write(f string, register int) history.Mop {
 	s.there[register] = true
-	return history.Mop{F: f, Key: watched(register), In: s.next()}
+	return history.Mop{F: f, Key: s.name(register), In: s.next()}
 }
 
 func (s *watchers) delete(register int) history.Mop {
 	s.there[register] = false
-	return history.Mop{F: history.Delete, Key: watched(register)}
+	return history.Mop{F: history.Delete, Key: s.name(register)}
 }
 
 // several registers at once: one, and one of the others. What is asked of the one often cannot be, and then nothing may become of what is asked of the other,
@@ -109,7 +97,7 @@ func (s *watchers) several(one, other, which int) history.Txn {
 	other = (one + 1 + other) % s.names
 	switch {
 	case which < 45:
-		return history.Txn{{F: history.Check, Key: watched(one)}, s.write(history.Write, other)}
+		return history.Txn{{F: history.Check, Key: s.name(one)}, s.write(history.Write, other)}
 	case which < 68:
 		return history.Txn{s.write(history.Create, one), s.write(history.Write, other)}
 	case which < 90:
@@ -119,12 +107,10 @@ func (s *watchers) several(one, other, which int) history.Txn {
 }
 
 // Final reads all registers and sets: whoever still has a watch is told first of what has changed.
-func (s *watchers) Final() (txns []history.Txn) {
-	for i := range s.names {
-		txns = append(txns, history.Txn{{F: history.Read, Key: watched(i)}})
-	}
+func (s *watchers) Final() []history.Txn {
+	txns := s.all()
 	for i := range watchedSets {
-		txns = append(txns, history.Txn{{F: history.WatchSet, Key: "s" + strconv.Itoa(1+i)}})
+		txns = append(txns, history.Txn{{F: history.WatchSet, Key: numbered("s", i)}})
 	}
 	return txns
 }
