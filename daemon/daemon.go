@@ -1,8 +1,8 @@
 // Package daemon hosts one machine on a real node: peers over TCP, a write-ahead log, the node's clocks, and a front end for clients.
 //
 // What it promises the machine: one event at a time, each with clock readings taken after the event's message or request had arrived; what an
-// event logs is durable before anything that this or a later event sends, answers or publishes leaves the node, but for messages that are Early. What it
-// does not promise: that a message arrives, arrives once, or arrives in order.
+// event logs or installs is durable before anything that this or a later event sends, answers or publishes leaves the node, but for messages that are Early. A
+// checkpoint is written beside all that, and nothing waits for it. What it does not promise: that a message arrives, arrives once, or arrives in order.
 //
 // What it promises everybody else: a peer or client that sends rubbish is disconnected and nothing more; a node that cannot write its log
 // stops with an error; two processes never share a directory.

@@ -302,9 +302,9 @@ func TestDamagedLogStartsNothing(t *testing.T) {
 	}
 }
 
-type brokenDisk struct{}
+type brokenDisk struct{ nullDisk }
 
-func (brokenDisk) Append([]byte, [][]byte) error { return errors.New("no space left on device") }
+func (brokenDisk) Append([][]byte) error { return errors.New("no space left on device") }
 
 // TestNodeThatCannotWriteStops, and answers nothing that is not on its disk.
 func TestNodeThatCannotWriteStops(t *testing.T) {

@@ -100,6 +100,9 @@ func (h *host) step(batch []machine.Event) *effects {
 		x := h.machine.Step(batch[i])
 		h.recorder.add(x)
 		e.add(x)
+		for _, a := range x.Accused {
+			h.journal.seldom("accused", "node", a.Node, "why", a.Why)
+		}
 	}
 	e.events = len(batch)
 	e.status = h.machine.Status()

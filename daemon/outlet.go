@@ -13,29 +13,60 @@ const (
 	aheadEvents = 16 << 10
 )
 
-// disk is where effects become durable. One goroutine at a time.
+// disk is where effects become durable, as a wal.Log has it. One goroutine at a time.
 type disk interface {
-	Append(snapshot []byte, records [][]byte) error
+	Append(records [][]byte) error
+	Checkpoint(state []byte, tail [][]byte, failed func(error)) error
+	Install(state []byte, tail [][]byte) error
+}
+
+// writes are what steps have logged.
+type writes struct {
+	records   [][]byte // to be appended, if the snapshot is not installed
+	snapshot  []byte   // the newest; nil: none
+	tail      [][]byte // of it, and all that was logged after it
+	installed bool     // it is, or stands for one that was
+}
+
+func (w *writes) add(records [][]byte, snapshot []byte, tail [][]byte, installed bool) {
+	switch {
+	case snapshot != nil:
+		clear(w.tail)
+		w.snapshot, w.tail = snapshot, append(w.tail[:0], tail...)
+		w.installed = w.installed || installed
+	case w.snapshot != nil:
+		w.tail = append(w.tail, records...)
+	}
+	if w.installed {
+		clear(w.records)
+		w.records = w.records[:0]
+		return
+	}
+	w.records = append(w.records, records...)
+}
+
+func (w *writes) none() bool { return w.snapshot == nil && len(w.records) == 0 }
+
+func (w *writes) reset() {
+	clear(w.records)
+	clear(w.tail)
+	*w = writes{records: w.records[:0], tail: w.tail[:0]}
 }
 
 // effects of a batch of steps, in their order.
 type effects struct {
-	snapshot []byte
-	records  [][]byte
-	send     []machine.Message
-	reply    []machine.Reply
-	status   machine.Status // after the last step
-	report   func()         // tells whoever has asked; nil: nobody has
-	bytes    int
-	events   int
+	writes
+	send   []machine.Message
+	reply  []machine.Reply
+	status machine.Status // after the last step
+	report func()         // tells whoever has asked; nil: nobody has
+	bytes  int            // that wait for the disk
+	events int
 }
 
 func (e *effects) add(x machine.Effects) {
-	if x.Snapshot != nil {
-		// It replaces what the steps before it have logged.
-		e.snapshot = x.Snapshot
-		clear(e.records)
-		e.records = e.records[:0]
+	e.writes.add(x.Log, x.Snapshot, x.Tail, x.Installed)
+	if x.Installed {
 		e.bytes += len(x.Snapshot)
 	}
 	for _, r := range x.Log {
@@ -44,23 +75,21 @@ func (e *effects) add(x machine.Effects) {
 	for i := range x.Send {
 		e.bytes += len(x.Send[i].Body)
 	}
-	e.records = append(e.records, x.Log...)
 	e.send = append(e.send, x.Send...)
 	e.reply = append(e.reply, x.Reply...)
 }
 
-func (e *effects) durable() bool { return e.snapshot != nil || len(e.records) > 0 }
-
 func (e *effects) reset() {
-	clear(e.records)
+	e.writes.reset()
 	clear(e.send)
 	clear(e.reply)
-	*e = effects{records: e.records[:0], send: e.send[:0], reply: e.reply[:0]}
+	*e = effects{writes: e.writes, send: e.send[:0], reply: e.reply[:0]}
 }
 
 // outlet makes effects durable and releases them in the order in which they were put in. While one batch is being written the owner steps the
 // next; all that has come meanwhile is written with one sync. Effects that need no disk do not wait for one, unless others before them do: a message
-// that tells of a term must not overtake the record of that term. Early messages need not wait either, but for others to the same node.
+// that tells of a term must not overtake the record of that term. Early messages need not wait either, but for others to the same node. A checkpoint
+// is begun when what was logged with it is durable and released, and nothing waits for it.
 type outlet struct {
 	disk    disk
 	counts  *counts
@@ -76,6 +105,7 @@ type outlet struct {
 	closed  bool
 	err     error
 	free    []*effects
+	pending writes // run's: what is being written
 }
 
 func newOutlet(d disk, n *counts, release func(*effects), send func(machine.Message)) *outlet {
@@ -106,7 +136,7 @@ func (o *outlet) put(e *effects) error {
 		o.mu.Unlock()
 		return o.err
 	}
-	if e.durable() || o.writing || len(o.queue) > 0 {
+	if !e.none() || o.writing || len(o.queue) > 0 {
 		o.queue = append(o.queue, e)
 		o.bytes += e.bytes
 		o.events += e.events
@@ -126,7 +156,7 @@ func (o *outlet) put(e *effects) error {
 // recycle keeps e for later. Under mu.
 func (o *outlet) recycle(e *effects) {
 	const spares, most = 4, 4096
-	if len(o.free) < spares && cap(e.records) <= most && cap(e.send) <= most {
+	if len(o.free) < spares && cap(e.records) <= most && cap(e.tail) <= most && cap(e.send) <= most {
 		e.reset()
 		o.free = append(o.free, e)
 	}
@@ -140,7 +170,17 @@ func (o *outlet) close() {
 	o.changed.Broadcast()
 }
 
-// run writes and releases until close, or until the disk fails: then nothing more goes out.
+// fail tells of an error of the disk: nothing more goes out.
+func (o *outlet) fail(err error) {
+	o.mu.Lock()
+	if o.err == nil {
+		o.err = err
+	}
+	o.mu.Unlock()
+	o.changed.Broadcast()
+}
+
+// run writes and releases until close, or until the disk fails.
 func (o *outlet) run() error {
 	var batch []*effects
 	for {
@@ -150,8 +190,12 @@ func (o *outlet) run() error {
 		}
 		clear(batch)
 		o.writing = false
-		for len(o.queue) == 0 && !o.closed {
+		for len(o.queue) == 0 && !o.closed && o.err == nil {
 			o.changed.Wait()
+		}
+		if err := o.err; err != nil {
+			o.mu.Unlock()
+			return err
 		}
 		if len(o.queue) == 0 {
 			o.mu.Unlock()
@@ -163,14 +207,14 @@ func (o *outlet) run() error {
 		o.changed.Broadcast()
 		o.hasten(batch)
 		if err := o.write(batch); err != nil {
-			o.mu.Lock()
-			o.err = err
-			o.mu.Unlock()
-			o.changed.Broadcast()
-			return err
+			o.fail(err)
+			continue
 		}
 		for _, e := range batch {
 			o.release(e)
+		}
+		if err := o.checkpoint(); err != nil {
+			o.fail(err)
 		}
 	}
 }
@@ -192,23 +236,37 @@ func (o *outlet) hasten(batch []*effects) {
 	}
 }
 
-// write makes a sequence of effects durable with one sync.
+// write makes a sequence of effects durable with one sync, all but a checkpoint.
 func (o *outlet) write(batch []*effects) error {
-	var snapshot []byte
-	var records [][]byte
+	w := &o.pending
+	w.reset()
 	for _, e := range batch {
-		if e.snapshot != nil {
-			snapshot, records = e.snapshot, nil
-		}
-		records = append(records, e.records...)
+		w.add(e.records, e.snapshot, e.tail, e.installed)
 	}
-	if snapshot == nil && len(records) == 0 {
+	if w.none() {
+		return nil
+	}
+	if w.installed {
+		o.counts.syncs.Add(1)
+		o.counts.snapshots.Add(1)
+		o.counts.records.Add(uint64(len(w.tail)))
+		return o.disk.Install(w.snapshot, w.tail)
+	}
+	if len(w.records) == 0 {
 		return nil
 	}
 	o.counts.syncs.Add(1)
-	o.counts.records.Add(uint64(len(records)))
-	if snapshot != nil {
-		o.counts.snapshots.Add(1)
+	o.counts.records.Add(uint64(len(w.records)))
+	return o.disk.Append(w.records)
+}
+
+// checkpoint begins the one of what has been written and released, if there is one. Whoever writes it keeps what is handed over.
+func (o *outlet) checkpoint() error {
+	w := &o.pending
+	defer w.reset()
+	if w.snapshot == nil || w.installed {
+		return nil
 	}
-	return o.disk.Append(snapshot, records)
+	o.counts.snapshots.Add(1)
+	return o.disk.Checkpoint(w.snapshot, slices.Clone(w.tail), o.fail)
 }

@@ -13,26 +13,39 @@ import (
 	"assize/machine"
 )
 
-// slowDisk holds every Append until it is told to go on.
+// slowDisk holds every Append and Install until it is told to go on.
 type slowDisk struct {
-	began chan []string // what is being appended
-	end   chan error
+	began       chan []string // what is being appended or installed
+	end         chan error
+	checkpoints chan string
+	failed      func(error) // of the last checkpoint
 }
 
 func newSlowDisk() *slowDisk {
-	return &slowDisk{began: make(chan []string), end: make(chan error)}
+	return &slowDisk{began: make(chan []string), end: make(chan error), checkpoints: make(chan string, 10)}
 }
 
-func (d *slowDisk) Append(snapshot []byte, records [][]byte) error {
-	var all []string
-	if snapshot != nil {
-		all = append(all, "snapshot "+string(snapshot))
-	}
+func texts(records [][]byte) (all []string) {
 	for _, r := range records {
 		all = append(all, string(r))
 	}
-	d.began <- all
+	return all
+}
+
+func (d *slowDisk) Append(records [][]byte) error {
+	d.began <- texts(records)
 	return <-d.end
+}
+
+func (d *slowDisk) Install(state []byte, tail [][]byte) error {
+	d.began <- append([]string{"install " + string(state)}, texts(tail)...)
+	return <-d.end
+}
+
+func (d *slowDisk) Checkpoint(state []byte, tail [][]byte, failed func(error)) error {
+	d.failed = failed
+	d.checkpoints <- fmt.Sprint(string(state), texts(tail))
+	return nil
 }
 
 func logged(records ...string) (x machine.Effects) {
@@ -147,30 +160,88 @@ func TestEffectsWithoutRecordsDoNotWait(t *testing.T) {
 	}
 }
 
-// TestOneSyncForMany: what comes while the disk works is written together, and a snapshot takes the place of what was logged before it.
+// snapshotOf a step that has logged records, and of what it needs of those before.
+func snapshotOf(state string, installed bool, tail string, records ...string) machine.Effects {
+	x := logged(records...)
+	x.Snapshot, x.Installed, x.Tail = []byte(state), installed, [][]byte{[]byte(tail)}
+	return x
+}
+
+// TestOneSyncForMany: what comes while the disk works is written together. An installed snapshot takes the place of what was logged before it, and a later
+// checkpoint that of the snapshot; by itself a checkpoint takes no record's place, and stands for all that was written with it.
 func TestOneSyncForMany(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		batches          [][]machine.Effects
+		want, checkpoint string
+	}{
+		{"no snapshot", [][]machine.Effects{{logged("b")}, {logged("c"), logged("d", "e")}}, "[b c d e]", ""},
+		{"checkpoint", [][]machine.Effects{{logged("b")}, {logged("c"), snapshotOf("s", false, "t", "d"), logged("e")}, {logged("f")}}, "[b c d e f]", "s[t e f]"},
+		{"two checkpoints", [][]machine.Effects{{snapshotOf("s", false, "t", "b"), logged("c"), snapshotOf("u", false, "v", "d")}, {logged("e")}}, "[b c d e]", "u[v e]"},
+		{"two batches of one each", [][]machine.Effects{{snapshotOf("s", false, "t", "b"), logged("c")}, {logged("d"), snapshotOf("u", false, "v"), logged("e")}}, "[b c d e]", "u[v e]"},
+		{"installed", [][]machine.Effects{{logged("b"), snapshotOf("s", true, "t"), logged("c")}, {logged("d")}}, "[install s t c d]", ""},
+		{"installed over a checkpoint", [][]machine.Effects{{snapshotOf("u", false, "v", "b")}, {logged("c"), snapshotOf("s", true, "t"), logged("d")}}, "[install s t d]", ""},
+		{"installed, then a checkpoint", [][]machine.Effects{{logged("b"), snapshotOf("s", true, "t"), logged("c")}, {snapshotOf("u", false, "v", "d"), logged("e")}}, "[install u v e]", ""},
+		{"in one batch", [][]machine.Effects{{snapshotOf("s", true, "t"), snapshotOf("u", false, "v", "d"), logged("e")}, {logged("f")}}, "[install u v e f]", ""},
+	} {
+		j := newJourney()
+		j.step(logged("a"), sent("1"))
+		<-j.disk.began
+		for _, b := range c.batches {
+			j.step(append(b, sent("2"))...)
+		}
+		j.disk.end <- nil
+		if got := <-j.out; got != "1" {
+			t.Errorf("%s: got %q, want 1", c.name, got)
+		}
+		if got := fmt.Sprint(<-j.disk.began); got != c.want {
+			t.Errorf("%s: written: %s, want %s", c.name, got, c.want)
+		}
+		j.nothingOut(t)
+		if len(j.disk.checkpoints) > 0 {
+			t.Errorf("%s: the checkpoint is begun before the records are durable", c.name)
+		}
+		j.disk.end <- nil
+		for range c.batches {
+			if got := <-j.out; got != "2" {
+				t.Errorf("%s: got %q, want 2", c.name, got)
+			}
+		}
+		j.close()
+		if err := <-j.err; err != nil {
+			t.Error(err)
+		}
+		close(j.disk.checkpoints)
+		if got := <-j.disk.checkpoints; got != c.checkpoint {
+			t.Errorf("%s: checkpoint %s, want %s", c.name, got, c.checkpoint)
+		}
+		if _, more := <-j.disk.checkpoints; more {
+			t.Errorf("%s: there is another checkpoint", c.name)
+		}
+	}
+}
+
+// TestNothingWaitsForACheckpoint, not even for its step's own messages where that step has logged nothing.
+func TestNothingWaitsForACheckpoint(t *testing.T) {
 	j := newJourney()
-	j.step(logged("a"), sent("1"))
-	<-j.disk.began
-	j.step(logged("b"), sent("2"))
-	j.step(logged("c"), machine.Effects{Snapshot: []byte("s"), Log: [][]byte{[]byte("d")}}, logged("e"), sent("3"))
-	j.step(logged("f"), sent("4"))
-	j.disk.end <- nil
+	j.step(snapshotOf("s", false, "t"), sent("1"))
 	if got := <-j.out; got != "1" {
 		t.Errorf("got %q, want 1", got)
 	}
-	if got, want := fmt.Sprint(<-j.disk.began), "[snapshot s d e f]"; got != want {
-		t.Errorf("written: %s, want %s", got, want)
+	<-j.disk.checkpoints
+	j.step(sent("2"))
+	if got := <-j.out; got != "2" {
+		t.Errorf("got %q, want 2", got)
 	}
-	j.nothingOut(t)
-	j.disk.end <- nil
-	for _, want := range []string{"2", "3", "4"} {
-		if got := <-j.out; got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
+	// It fails much later, when nothing else is to be written.
+	j.disk.failed(errors.New("no space"))
+	if err := <-j.err; err == nil || err.Error() != "no space" {
+		t.Errorf("got %v", err)
 	}
-	j.close()
-	<-j.err
+	j.step(sent("3"))
+	if got := <-j.out; !strings.Contains(got, "no space") {
+		t.Errorf("got %q, want the error", got)
+	}
 }
 
 func TestNothingLeavesAfterADiskError(t *testing.T) {

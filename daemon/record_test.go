@@ -26,7 +26,9 @@ func (c *stepClock) Read() (time.Time, time.Duration) {
 
 type nullDisk struct{}
 
-func (nullDisk) Append([]byte, [][]byte) error { return nil }
+func (nullDisk) Append([][]byte) error                          { return nil }
+func (nullDisk) Checkpoint([]byte, [][]byte, func(error)) error { return nil }
+func (nullDisk) Install([]byte, [][]byte) error                 { return nil }
 
 // toyOrigin is what the tests' recordings begin with; its log is not empty.
 func toyOrigin() origin {
@@ -313,7 +315,7 @@ func sameEvent(t *testing.T, v *machine.Event) {
 // TestEveryEffectIsHashed: no field, and no move of a byte from one to the next, leaves the hash as it was.
 func TestEveryEffectIsHashed(t *testing.T) {
 	x := machine.Effects{
-		Log: [][]byte{[]byte("ab"), []byte("c")}, Snapshot: []byte("s"), Send: []machine.Message{{From: 1, To: 2, Body: []byte("m")}},
+		Log: [][]byte{[]byte("ab"), []byte("c")}, Snapshot: []byte("s"), Tail: [][]byte{[]byte("t")}, Send: []machine.Message{{From: 1, To: 2, Body: []byte("m")}},
 		Reply: []machine.Reply{{Conn: 1, Seq: 2, Body: []byte("r")}}, Applied: []machine.Applied{{Index: 1, Revision: 2, Hash: 3}},
 	}
 	hash := func(x machine.Effects) [16]byte {
@@ -345,6 +347,8 @@ func TestEveryEffectIsHashed(t *testing.T) {
 	}
 	x.Log = [][]byte{[]byte("a"), []byte("bc")}
 	tell("a byte moved to the next record")
+	x.Log, x.Tail = append(x.Log, x.Tail...), nil
+	tell("a record in place of the tail")
 	x.Log, x.Snapshot = [][]byte{}, []byte{}
 	tell("an empty snapshot")
 	x.Snapshot = nil

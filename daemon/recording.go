@@ -19,7 +19,7 @@ import (
 // the body, and the body. So a length can be trusted before the body is there: a frame of which something is missing at the file's end was cut
 // off, all else that does not fit is damage.
 const (
-	recordMagic = "assize record 3\n"
+	recordMagic = "assize record 4\n"
 	recordHead  = 12
 	maxRecord   = 1 << 30
 )
@@ -114,6 +114,11 @@ func encodeEffects(e *machine.Encoder, x *machine.Effects) {
 		e.Bytes(r)
 	}
 	encodeMaybe(e, x.Snapshot)
+	e.Uint(uint64(len(x.Tail)))
+	for _, r := range x.Tail {
+		e.Bytes(r)
+	}
+	e.Bool(x.Installed)
 	e.Uint(uint64(len(x.Send)))
 	for i := range x.Send {
 		encodeMessage(e, &x.Send[i])

@@ -123,7 +123,10 @@ func (m *toy) log(body string, out *machine.Effects) {
 			out.Snapshot = append(out.Snapshot, s...)
 		}
 		m.snapshots++
-		return
+		// One and the other kind in turn.
+		if out.Installed = m.snapshots%2 == 0; out.Installed {
+			return
+		}
 	}
 	out.Log = append(out.Log, []byte(body))
 }

@@ -91,6 +91,13 @@ func (d *Decoder) Bytes() []byte {
 	return v
 }
 
+// Rest is all that is left.
+func (d *Decoder) Rest() []byte {
+	b := d.rest
+	d.rest = nil
+	return b
+}
+
 // Bool is the inverse of Encoder.Bool.
 func (d *Decoder) Bool() bool {
 	v := d.Byte()

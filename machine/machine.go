@@ -7,7 +7,7 @@ package machine
 import "time"
 
 // Config is what a machine is made of. Snapshot and Log are what the host found on its disk: the last durable snapshot (nil:
-// none) and the records logged after it, oldest first.
+// none), and its tail and the records logged after it, oldest first.
 type Config struct {
 	ID        int   // of this node, from 1
 	Voters    []int // the first configuration; nil on a node that joins a running cluster and learns it from there
@@ -83,19 +83,38 @@ type Reply struct {
 	Close bool
 }
 
-// Effects of one Step. The host makes Snapshot and then Log durable, in this order, BEFORE Send and Reply leave the node, but for messages that are Early.
+// Effects of one Step. The host makes what they log durable, steps in their order, BEFORE Send and Reply leave the node, but for messages that are Early.
+// It may step many events, make all their effects durable at once, and then let them out.
 //
-// Log records are appended to the node's log; truncation of a protocol's own log is a record too. A Snapshot replaces all that was
-// logged before it, atomically together with the Log of the same Effects: whatever the machine still needs of the earlier
-// records it logs anew. The host may step many events, make all their effects durable at once, and then let them out.
+// Log records are appended to the node's log; truncation of a protocol's own log is a record too.
+//
+// A Snapshot, with the records of Tail behind it, stands for all that was logged up to this step, its own Log included: whatever the machine still needs
+// beside its state it repeats in Tail. On a restart Config has the last durable Snapshot, and as its Log that Tail and what was logged in later steps.
+// There are two kinds:
+//
+//   - A checkpoint (Installed is false) says nothing that the log does not. It becomes durable, wholly, at some time after the Log of its step, or never. Nothing
+//     waits for it. A crash before finds the older snapshot and all that was logged since, this step's Log included: the machine must come to the same
+//     from either. A newer snapshot of either kind may take its place at any time.
+//   - An installed snapshot comes from elsewhere, and the log it replaces does not lead to it. It becomes durable at once and as a whole, before Send
+//     and Reply of this and of later steps leave. A crash finds all before it, or it. Log is empty: all that the step has logged is in Tail.
 //
 // A machine may use the slices, not what they hold, again in its next Step: whoever keeps effects longer copies the slices.
 type Effects struct {
-	Log      [][]byte
-	Snapshot []byte
-	Send     []Message
-	Reply    []Reply
-	Applied  []Applied
+	Log       [][]byte
+	Snapshot  []byte   // nil: none
+	Tail      [][]byte // of the Snapshot, oldest first
+	Installed bool     // the Snapshot is
+	Send      []Message
+	Reply     []Reply
+	Applied   []Applied
+	Accused   []Accusation
+}
+
+// Accusation is of a node that has said what no correct one says. What it has said is not done, and the machine has left it. In the simulator, whose nodes are all
+// of one kind, it is a broken invariant.
+type Accusation struct {
+	Node int
+	Why  string
 }
 
 // Applied tells that the store has taken up one log entry.

@@ -5,27 +5,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // snapshotFormat is the first byte of a snapshot.
 const snapshotFormat = 1
 
 // Snapshot of the state and the kept history. Equal stores give equal bytes.
+func (s *Store) Snapshot() []byte { return s.AppendSnapshot(nil) }
+
+// AppendSnapshot appends a Snapshot to b.
 //
 // An event is stored as what was there before it; what it put follows from the pairs of today, walking backwards.
-func (s *Store) Snapshot() []byte {
+func (s *Store) AppendSnapshot(b []byte) []byte {
 	kept := s.past.kept()
-	size := 64
-	for it := range s.order.All() {
-		size += pairSize + len(it.Key) + len(it.Value)
-	}
-	for i := range kept {
-		size += 8 + len(kept[i].now.Key)
-		if before := kept[i].before; before != nil {
-			size += pairSize + len(before.Value)
-		}
-	}
-	e := Encoder{B: make([]byte, 0, size)}
+	from := len(b)
+	e := Encoder{B: slices.Grow(b, s.size(kept))}
 	e.Byte(snapshotFormat)
 	e.Int(s.revision)
 	e.Int(s.past.oldest)
@@ -48,7 +43,27 @@ func (s *Store) Snapshot() []byte {
 			e.Int(b.Version)
 		}
 	}
-	return binary.LittleEndian.AppendUint64(e.B, Sum(0, e.B))
+	b = binary.LittleEndian.AppendUint64(e.B, Sum(0, e.B[from:]))
+	s.written = len(b) - from
+	return b
+}
+
+// size of a snapshot, so that it is allocated once: that of the last and some more, since to look at all pairs takes nearly as long as to write them.
+func (s *Store) size(kept []event) int {
+	if s.written > 0 {
+		return s.written + s.written/8
+	}
+	size := 64
+	for it := range s.order.All() {
+		size += pairSize + len(it.Key) + len(it.Value)
+	}
+	for i := range kept {
+		size += 8 + len(kept[i].now.Key)
+		if before := kept[i].before; before != nil {
+			size += pairSize + len(before.Value)
+		}
+	}
+	return size
 }
 
 // RestoreStore makes a store from a snapshot. It keeps none of b. Bytes that no store has written give an error, and no store.

@@ -17,6 +17,7 @@ type Store struct {
 	order    ordered
 	past     past
 	hash     uint64 // sum of the live pairs' digests
+	written  int    // size of the last snapshot in bytes; 0: there was none
 }
 
 // NewStore makes an empty store that keeps the history of its last keep revisions; 0 stands for DefaultKeep.

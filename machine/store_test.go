@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -292,12 +293,17 @@ func BenchmarkLife(b *testing.B) {
 }
 
 func BenchmarkSnapshot(b *testing.B) {
-	s := NewStore(0)
-	for i := range 2000 {
-		s.Apply(txn(put(fmt.Sprintf("r/k%d", i%500), "12345")))
-	}
-	b.ReportAllocs()
-	for range b.N {
-		s.Snapshot()
+	for _, keys := range []int{500, 200_000} {
+		b.Run(fmt.Sprint(keys, " keys"), func(b *testing.B) {
+			s := NewStore(0)
+			value := strings.Repeat("v", 100)
+			for i := range 4 * keys {
+				s.Apply(txn(put(fmt.Sprintf("r/k%d", i*7919%keys), value)))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				b.SetBytes(int64(len(s.Snapshot())))
+			}
+		})
 	}
 }

@@ -110,7 +110,7 @@ func (c *court) stepped(s *Sim, n *node, fx machine.Effects) {
 		if from := n.inspector.Changed(); from > 0 {
 			c.changed(s, n, from)
 		}
-		if len(fx.Log) > 0 || fx.Snapshot != nil {
+		if len(fx.Log) > 0 || fx.Installed {
 			n.disk.pending[len(n.disk.pending)-1].last = v.last
 		}
 	}
@@ -126,6 +126,9 @@ func (c *court) stepped(s *Sim, n *node, fx machine.Effects) {
 	}
 	for _, a := range fx.Applied {
 		c.appliedState(s, n, a)
+	}
+	for _, a := range fx.Accused {
+		c.violate(s, n, "lie", fmt.Sprintf("of n%d: %s", a.Node, a.Why))
 	}
 	if st.Applied != v.applied {
 		c.hashed(s, n, st.Applied, st.Hash)

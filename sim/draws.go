@@ -18,6 +18,7 @@ const (
 	streamHost
 	streamQuorum
 	streamJitter
+	streamCheckpoint
 )
 
 // mix is the finalizer of splitmix64 (Steele, Lea & Flood 2014).

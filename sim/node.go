@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type node struct {
 	covered   uint64 // writes that the sync under way makes durable
 	finished  bool   // the sync ended while the process was paused
 	syncs     uint64 // draws of how long one takes
+	taken     uint64 // draws of when a checkpoint is durable
 
 	machine   machine.Machine
 	inspector machine.Inspector // nil where the machine keeps no log
@@ -69,6 +71,8 @@ const (
 	inboxBound = 1000
 	// One sync in so many takes so much longer: a disk that has other things to do.
 	stallOneIn, stallFactor = 400, 40
+	// One checkpoint in so many is never written out; the others take up to so many syncs, most of them far less.
+	lostOneIn, slowestCheckpoint = 4, 4096
 )
 
 func (s *Sim) add() *node {
@@ -225,9 +229,7 @@ func (s *Sim) step(n *node, in input) {
 	defer s.dies(n)
 	fx := n.machine.Step(e)
 	s.look(n)
-	if len(fx.Log) > 0 || fx.Snapshot != nil {
-		n.disk.write(fx.Snapshot, fx.Log)
-	}
+	s.logged(n, fx)
 	if !s.config.Unchecked {
 		s.court.stepped(s, n, fx)
 	}
@@ -250,6 +252,32 @@ func (s *Sim) step(n *node, in input) {
 	for _, r := range fx.Reply {
 		n.held = append(n.held, effect{need: n.disk.written, reply: r})
 	}
+}
+
+// logged hands the disk what a step has logged.
+func (s *Sim) logged(n *node, fx machine.Effects) {
+	if fx.Installed {
+		if len(fx.Log) > 0 || fx.Snapshot == nil {
+			panic("an installed snapshot has no records but its tail")
+		}
+		n.disk.write(fx.Snapshot, fx.Tail)
+		return
+	}
+	if len(fx.Log) > 0 {
+		n.disk.write(nil, fx.Log)
+	}
+	if fx.Snapshot == nil {
+		return
+	}
+	n.taken++
+	h := draw(stream(s.config.Seed, streamCheckpoint, uint64(n.id)), n.taken)
+	if h%lostOneIn == 0 {
+		n.disk.begin(fx.Snapshot, fx.Tail, math.MaxInt64)
+		return
+	}
+	due := s.now + int64(float64(max(s.config.Weather.Sync, leastDelay))*math.Pow(slowestCheckpoint, fraction(h)))
+	n.disk.begin(fx.Snapshot, fx.Tail, due)
+	s.plan(due, settled, n.index, n.life)
 }
 
 // flush begins a sync of all that has been written, unless one is under way.
@@ -275,6 +303,7 @@ func (s *Sim) synced(n *node) {
 	}
 	n.syncing = false
 	last := n.disk.sync(n.covered)
+	n.disk.settle(s.now)
 	n.view.durable = max(n.view.durable, min(last, n.view.last))
 	s.release(n)
 	s.drain(n)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +148,70 @@ func TestDiskLosesWhatWasNotSynced(t *testing.T) {
 		if got != c.want || len(d.unsynced)+len(d.pending) != 0 {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestCheckpointsBesideTheLog: one takes the place of what was logged up to it, once that is synced and it is due; never that of an installed snapshot.
+func TestCheckpointsBesideTheLog(t *testing.T) {
+	record := func(b byte) [][]byte { return [][]byte{{b}} }
+	for _, c := range []struct {
+		name string
+		run  func(*disk)
+		want string
+	}{
+		{"not due", func(d *disk) { d.sync(3); d.settle(9) }, "012"},
+		{"due, its records not synced", func(d *disk) { d.sync(1); d.settle(50) }, "0"},
+		{"due", func(d *disk) { d.sync(2); d.settle(10) }, "St"},
+		{"due, and more is synced", func(d *disk) { d.sync(3); d.settle(10) }, "St2"},
+		{"due between two syncs", func(d *disk) { d.sync(2); d.settle(10); d.sync(3) }, "St2"},
+		{"a crash before it is due", func(d *disk) { d.sync(3); d.crash(0); d.settle(50) }, "012"},
+		{"a newer one that is due first", func(d *disk) { d.begin([]byte("T"), record('u'), 5); d.sync(3); d.settle(5); d.settle(10) }, "Tu"},
+		{"a newer one, both due", func(d *disk) { d.begin([]byte("T"), record('u'), 20); d.sync(3); d.settle(20) }, "Tu"},
+		{"a newer one after it", func(d *disk) {
+			d.begin([]byte("T"), nil, 20)
+			d.write(nil, record('3'))
+			d.sync(4)
+			d.settle(10)
+			d.settle(20)
+		}, "T3"},
+		{"one after the other, and a record between", func(d *disk) {
+			d.write(nil, record('3'))
+			d.begin([]byte("T"), record('u'), 20)
+			d.write(nil, record('4'))
+			d.sync(4)
+			d.settle(10)
+			d.sync(5)
+			d.settle(20)
+		}, "Tu4"},
+		{"installed after it", func(d *disk) { d.write([]byte("I"), record('i')); d.sync(4); d.settle(50) }, "Ii"},
+		{"installed, not synced", func(d *disk) { d.write([]byte("I"), record('i')); d.sync(3); d.settle(50) }, "St2"},
+		{"one after an installed", func(d *disk) {
+			d.write([]byte("I"), record('i'))
+			d.begin([]byte("T"), record('u'), 20)
+			d.write(nil, record('3'))
+			d.sync(5)
+			d.settle(20)
+		}, "Tu3"},
+	} {
+		var d disk
+		d.write(nil, record('0'))
+		d.write(nil, record('1'))
+		d.begin([]byte("S"), record('t'), 10)
+		d.write(nil, record('2'))
+		c.run(&d)
+		if got := string(d.snapshot) + string(slices.Concat(d.log...)); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestInstalledSnapshotHasNoOtherRecords: a host that kept to the letter would lose them.
+func TestInstalledSnapshotHasNoOtherRecords(t *testing.T) {
+	s, _ := puppets(1, Weather{}, func(int, int, machine.Event) machine.Effects {
+		return machine.Effects{Snapshot: []byte("s"), Installed: true, Log: [][]byte{{1}}}
+	})
+	if err := s.Run(func() { s.Sleep(time.Second) }); err == nil || !strings.Contains(err.Error(), "no records but its tail") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ const (
 	timeout             // of connection arg, for its operation token
 	reset               // connection arg has been broken, and its client gets to know
 	gone                // connection arg has been closed, and its node gets to know
+	settled             // a checkpoint of node arg in its life token is written out
 	burst               // node arg in its life token has sent too much
 )
 

@@ -5,7 +5,8 @@
 // only in Sleep, Wait, in a Client's methods and in the cluster's powers.
 //
 // Messages between nodes are lost, duplicated, delayed and reordered. A node's effects leave it when what it logged before them is
-// synced, and not earlier, but for messages that are Early. A crash takes all that was not. After every step the invariants of replicated logs are checked (court.go).
+// synced, and not earlier, but for messages that are Early. A crash takes all that was not. A checkpoint becomes durable soon, late, or never,
+// beside what is logged meanwhile; until then a crash leaves the snapshot before it and the whole log since. After every step the invariants of replicated logs are checked (court.go).
 package sim
 
 import (
@@ -179,6 +180,10 @@ func (s *Sim) dispatch(e event) {
 	case synced:
 		if n := s.nodes[e.arg]; n.life == e.token {
 			s.synced(n)
+		}
+	case settled:
+		if n := s.nodes[e.arg]; n.life == e.token {
+			n.disk.settle(s.now)
 		}
 	case request:
 		s.requested(s.conns[e.arg], e.token)

@@ -81,6 +81,7 @@ func runNode(c *cli.Context) error {
 			cancel()
 		}()
 	}
+	go tendCollector(ctx)
 	return daemon.Run(ctx, config)
 }
 

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -34,6 +36,13 @@ var zookeeper = protocol{
 	},
 }
 
+// How long the lean client waits before it does what other clients do sooner or later: it pings, and before it has a session it dials again. ZooKeeper's
+// leader up to 3.8.0 can leave a committed transaction lying until the next request of any client comes (ZOOKEEPER-4537).
+const (
+	pingAfter   = 50 * time.Millisecond
+	redialAfter = time.Second
+)
+
 // zkSession is a client of its own: go-zookeeper, which hands each request from goroutine to goroutine, takes more of the processors for a read than the
 // server does that answers it, and so would measure itself.
 type zkSession struct {
@@ -45,7 +54,16 @@ type zkSession struct {
 	path   string // of what it creates
 }
 
-func dialZooKeeper(ctx context.Context, address string, number int) (*zkSession, error) {
+func dialZooKeeper(ctx context.Context, address string, number int) (s *zkSession, err error) {
+	for began := time.Now(); time.Since(began) < requestBound && ctx.Err() == nil; {
+		if s, err = dialOnce(ctx, address, number); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return s, err
+		}
+	}
+	return nil, errors.Join(err, ctx.Err())
+}
+
+func dialOnce(ctx context.Context, address string, number int) (*zkSession, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -53,7 +71,7 @@ func dialZooKeeper(ctx context.Context, address string, number int) (*zkSession,
 	}
 	s := &zkSession{Conn: conn, r: bufio.NewReader(conn), number: number, path: fmt.Sprintf("/created/%d-%d-", time.Now().UnixNano(), number)}
 	hello := jute.ConnectRequest{Timeout: int32(requestBound.Milliseconds()), Password: make([]byte, 16)}
-	b, err := s.exchange(hello.Encode())
+	b, err := s.handshake(hello.Encode())
 	if err == nil {
 		var r jute.ConnectResponse
 		if r, err = jute.DecodeConnectResponse(b); err == nil && r.Session == 0 {
@@ -67,15 +85,24 @@ func dialZooKeeper(ctx context.Context, address string, number int) (*zkSession,
 	return s, nil
 }
 
-// exchange a frame for the next.
-func (s *zkSession) exchange(payload []byte) ([]byte, error) {
-	if err := s.SetDeadline(time.Now().Add(requestBound)); err != nil {
+func (s *zkSession) handshake(hello []byte) ([]byte, error) {
+	if err := s.SetDeadline(time.Now().Add(redialAfter)); err != nil {
 		return nil, err
 	}
+	if err := s.send(hello); err != nil {
+		return nil, err
+	}
+	return s.receive()
+}
+
+func (s *zkSession) send(payload []byte) error {
 	s.frame = jute.AppendFrame(s.frame[:0], payload)
-	if _, err := s.Write(s.frame); err != nil {
-		return nil, err
-	}
+	_, err := s.Write(s.frame)
+	return err
+}
+
+// receive a frame.
+func (s *zkSession) receive() ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(s.r, head[:]); err != nil {
 		return nil, err
@@ -87,6 +114,46 @@ func (s *zkSession) exchange(payload []byte) ([]byte, error) {
 	answer := make([]byte, n)
 	_, err := io.ReadFull(s.r, answer)
 	return answer, err
+}
+
+// exchange a frame for the next that answers no ping.
+func (s *zkSession) exchange(payload []byte) ([]byte, error) {
+	bound := time.Now().Add(requestBound)
+	if err := s.SetDeadline(bound); err != nil {
+		return nil, err
+	}
+	if err := s.send(payload); err != nil {
+		return nil, err
+	}
+	for {
+		if err := s.await(bound); err != nil {
+			return nil, err
+		}
+		b, err := s.receive()
+		if err != nil || len(b) < 4 || int32(binary.BigEndian.Uint32(b)) != jute.XidPing {
+			return b, err
+		}
+	}
+}
+
+// await the beginning of a frame, and ping meanwhile.
+func (s *zkSession) await(bound time.Time) error {
+	for {
+		if err := s.SetReadDeadline(time.Now().Add(pingAfter)); err != nil {
+			return err
+		}
+		_, err := s.r.Peek(1)
+		if err == nil {
+			return s.SetReadDeadline(bound)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(bound) {
+			return err
+		}
+		ping := jute.Request{Xid: jute.XidPing, Op: jute.Ping}
+		if err := s.send(ping.Encode()); err != nil {
+			return err
+		}
+	}
 }
 
 // ask for what q says.

@@ -109,6 +109,51 @@ func TestAnswerToAnotherRequest(t *testing.T) {
 	}
 }
 
+// TestServerThatAnswersWhenSomethingElseComes, as ZooKeeper's leader may: a connection gets no session and the next one does, and a request is answered after
+// a ping.
+func TestServerThatAnswersWhenSomethingElseComes(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	size := func(payload []byte) int64 { return int64(len(jute.AppendFrame(nil, payload))) }
+	hello := size(jute.ConnectRequest{Password: make([]byte, 16)}.Encode())
+	get, ping := jute.Request{Op: jute.GetData, Path: path(1)}, jute.Request{Op: jute.Ping}
+	served := make(chan error, 1)
+	go func() {
+		silent, err := l.Accept()
+		if err != nil {
+			served <- err
+			return
+		}
+		defer silent.Close()
+		conn, err := l.Accept()
+		if err != nil {
+			served <- err
+			return
+		}
+		defer conn.Close()
+		_, err = io.CopyN(io.Discard, conn, hello)
+		conn.Write(jute.AppendFrame(nil, jute.ConnectResponse{Session: 1, Password: make([]byte, 16)}.Encode()))
+		_, asked := io.CopyN(io.Discard, conn, size(get.Encode())+size(ping.Encode()))
+		conn.Write(jute.AppendFrame(nil, (&jute.Response{Xid: jute.XidPing}).Encode(jute.Ping)))
+		conn.Write(jute.AppendFrame(nil, (&jute.Response{Xid: 1, Data: []byte("v")}).Encode(jute.GetData)))
+		served <- errors.Join(err, asked)
+	}()
+	s, err := dialZooKeeper(t.Context(), l.Addr().String(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Conn.Close()
+	if r, err := s.ask(get); err != nil || string(r.Data) != "v" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestContestsShareNoDirectory: the nodes of two contests have the same names, and other logs.
 func TestContestsShareNoDirectory(t *testing.T) {
 	seen, dir := map[string]bool{}, t.TempDir()

@@ -211,32 +211,16 @@ func TestSilentNode(t *testing.T) {
 	}
 }
 
-// TestStoppedNode: the kernel takes connections for a process that is stopped; it never answers.
-func TestStoppedNode(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if c, err := Dial(t.Context(), l.Addr().String(), cluster.Options{Timeout: short}); !errors.Is(err, cluster.ErrNotDone) || !errors.Is(err, cluster.ErrRefused) {
-		t.Errorf("dial: %v, %v", c, err)
-	}
-}
-
-func TestRefusedConnection(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	if _, err := Dial(t.Context(), l.Addr().String(), cluster.Options{Timeout: long}); !errors.Is(err, cluster.ErrNotDone) || !errors.Is(err, cluster.ErrRefused) {
-		t.Errorf("dial of a port where nobody listens: %v", err)
-	}
+func TestNobodyAnswers(t *testing.T) {
+	nobody := clienttest.Unanswered(t, func(address string) error {
+		_, err := Dial(t.Context(), address, cluster.Options{Timeout: short})
+		return err
+	})
 	for what, f := range map[string]func() error{
-		"status":   func() error { _, err := Status(t.Context(), l.Addr().String()); return err },
-		"transfer": func() error { return Transfer(t.Context(), l.Addr().String(), 2) },
-		"join":     func() error { return Join(t.Context(), l.Addr().String(), 4, "127.0.0.1:1") },
-		"leave":    func() error { return Leave(t.Context(), l.Addr().String(), 4) },
+		"status":   func() error { _, err := Status(t.Context(), nobody); return err },
+		"transfer": func() error { return Transfer(t.Context(), nobody, 2) },
+		"join":     func() error { return Join(t.Context(), nobody, 4, "127.0.0.1:1") },
+		"leave":    func() error { return Leave(t.Context(), nobody, 4) },
 	} {
 		if err := f(); err == nil {
 			t.Errorf("%s: no error", what)

@@ -13,126 +13,148 @@ import (
 	"strings"
 )
 
-// Segments are named by their number in hexadecimal. A segment that is not finished yet has leftover behind its name.
+// Segments and bases are named by their number in hexadecimal; a base's is that of the first segment behind it. A file that is not finished yet has
+// leftover behind its name.
 const (
-	suffix   = ".wal"
-	leftover = ".new"
+	suffix     = ".wal"
+	baseSuffix = ".base"
+	leftover   = ".new"
 )
 
 const (
-	segmentMagic = "assize\x00\x01"
-	frameMagic   = 0xa551
-	withSnapshot = 1 << 16 // in the field of the magic: the first record is a snapshot
-	headerSize   = 64
-	frameHeader  = 32
-	align        = 8
-	sector       = 512
+	magic       = "assize\x00" // and the format in one byte
+	format      = 2
+	frameMagic  = 0xa551
+	headerSize  = 64
+	frameHeader = 32
+	align       = 8
+	sector      = 512
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func segmentName(n uint64) string { return fmt.Sprintf("%016x%s", n, suffix) }
 
-// list returns the segments' numbers in ascending order and the files that an interrupted begin has left behind.
-func list(dir string) (numbers []uint64, leftovers []string, err error) {
+func baseName(n uint64) string { return fmt.Sprintf("%016x%s", n, baseSuffix) }
+
+// files of a log: numbers in ascending order, and the names of those that were not finished.
+type files struct {
+	segments, bases []uint64
+	leftovers       []string
+}
+
+func list(dir string) (fs files, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, nil, err
+		return fs, err
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasSuffix(name, suffix+leftover) {
-			leftovers = append(leftovers, name)
+		if strings.HasSuffix(name, suffix+leftover) || strings.HasSuffix(name, baseSuffix+leftover) {
+			fs.leftovers = append(fs.leftovers, name)
 			continue
 		}
-		stem, ok := strings.CutSuffix(name, suffix)
-		if !ok {
-			continue
+		stem, base := strings.CutSuffix(name, baseSuffix)
+		if !base {
+			var segment bool
+			if stem, segment = strings.CutSuffix(name, suffix); !segment {
+				continue
+			}
 		}
 		n, err := strconv.ParseUint(stem, 16, 64)
-		if err != nil || n == 0 || segmentName(n) != name || !e.Type().IsRegular() {
-			return nil, nil, fmt.Errorf("%s: no name of a segment", filepath.Join(dir, name))
+		if err != nil || n == 0 || fmt.Sprintf("%016x", n) != stem || !e.Type().IsRegular() {
+			return fs, fmt.Errorf("%s: no name of a file of a log", filepath.Join(dir, name))
 		}
-		numbers = append(numbers, n)
+		if base {
+			fs.bases = append(fs.bases, n)
+		} else {
+			fs.segments = append(fs.segments, n)
+		}
 	}
-	slices.Sort(numbers)
-	return numbers, leftovers, nil
+	slices.Sort(fs.segments)
+	slices.Sort(fs.bases)
+	return fs, nil
 }
 
-// header of a segment: magic, number, flags, salt, chain, checksum. The salt is the log's own, so that no segment of another directory and no
-// frame of another segment can pass for one of this.
+// header of a segment or a base: magic and format 8, number 8, kind 4, checksum of the frame before 4, salt 8, number of the first frame 8, of a base also the
+// lengths of its state 8 and its tail 8, zero 4, checksum 4. The salt is the log's own, so that no file of another directory and no frame of another segment
+// can pass for one of this.
 type header struct {
-	number uint64
-	base   bool // nothing before this segment matters
-	full   bool // its first frame was synced before the segment got its name
-	salt   uint64
-	chain  chain // of its first frame
+	number      uint64
+	base        bool
+	salt        uint64
+	chain       chain // of the first frame of the segment, or of the one behind the base
+	state, tail uint64
 }
 
 func (h header) encode() []byte {
 	b := make([]byte, 0, headerSize)
-	b = append(b, segmentMagic...)
+	b = append(b, magic...)
+	b = append(b, format)
 	b = binary.LittleEndian.AppendUint64(b, h.number)
-	var flags uint32
+	var kind uint32
 	if h.base {
-		flags |= 1
+		kind = 1
 	}
-	if h.full {
-		flags |= 2
-	}
-	b = binary.LittleEndian.AppendUint32(b, flags)
+	b = binary.LittleEndian.AppendUint32(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, h.chain.last)
 	b = binary.LittleEndian.AppendUint64(b, h.salt)
 	b = binary.LittleEndian.AppendUint64(b, h.chain.seq)
+	b = binary.LittleEndian.AppendUint64(b, h.state)
+	b = binary.LittleEndian.AppendUint64(b, h.tail)
 	b = append(b, zeros[:headerSize-4-len(b)]...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 func decodeHeader(b []byte) (h header, err error) {
 	if len(b) < headerSize {
-		return h, fmt.Errorf("offset 0: %d bytes are too few for a segment", len(b))
+		return h, fmt.Errorf("offset 0: %d bytes are too few for a file of a log", len(b))
 	}
 	b = b[:headerSize]
-	if string(b[:8]) != segmentMagic {
-		return h, errors.New("offset 0: no segment of a log")
+	if string(b[:len(magic)]) != magic {
+		return h, errors.New("offset 0: no file of a log")
 	}
-	if binary.LittleEndian.Uint32(b[headerSize-4:]) != crc32.Checksum(b[:headerSize-4], castagnoli) {
-		return h, errors.New("offset 0: the segment's header is damaged")
+	sum := crc32.Checksum(b[:headerSize-4], castagnoli)
+	if sound := binary.LittleEndian.Uint32(b[headerSize-4:]) == sum; !sound {
+		return h, errors.New("offset 0: the header is damaged")
 	}
-	flags := binary.LittleEndian.Uint32(b[16:])
+	if got := b[len(magic)]; got != format {
+		return h, fmt.Errorf("offset 0: a log of format %d; this program reads and writes format %d only", got, format)
+	}
 	return header{
 		number: binary.LittleEndian.Uint64(b[8:]),
-		base:   flags&1 != 0,
-		full:   flags&2 != 0,
+		base:   binary.LittleEndian.Uint32(b[16:]) == 1,
 		salt:   binary.LittleEndian.Uint64(b[24:]),
 		chain:  chain{binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint32(b[20:])},
+		state:  binary.LittleEndian.Uint64(b[40:]),
+		tail:   binary.LittleEndian.Uint64(b[48:]),
 	}, nil
 }
 
-// encodeFrame appends a frame to b, its header still to be sealed. Layout of the header: magic and flag 4, length of the body 4, seq 8, checksum
+// encodeFrame appends a frame to b, its header still to be sealed. Layout of the header: magic 4, length of the body 4, seq 8, checksum
 // of the frame before 4, of the body 4, of the header 4, zero 4. The body is the records, each behind its length; the frame is padded to 8 bytes.
-func encodeFrame(b, snapshot []byte, records [][]byte) ([]byte, error) {
+func encodeFrame(b []byte, records [][]byte) ([]byte, error) {
 	b = append(b, zeros[:frameHeader]...)
-	kind := uint32(frameMagic)
-	total := len(snapshot)
+	total := 0
 	for _, r := range records {
 		total += len(r) + binary.MaxVarintLen32
 	}
 	if total > maxFrame-1024 {
 		return nil, fmt.Errorf("%d bytes are too many for one frame", total)
 	}
-	if snapshot != nil {
-		kind |= withSnapshot
-		b = binary.AppendUvarint(b, uint64(len(snapshot)))
-		b = append(b, snapshot...)
-	}
+	b = appendRecords(b, records)
+	binary.LittleEndian.PutUint32(b, frameMagic)
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-frameHeader))
+	return append(b, zeros[:padding(len(b))]...), nil
+}
+
+// appendRecords appends each record behind its length.
+func appendRecords(b []byte, records [][]byte) []byte {
 	for _, r := range records {
 		b = binary.AppendUvarint(b, uint64(len(r)))
 		b = append(b, r...)
 	}
-	binary.LittleEndian.PutUint32(b, kind)
-	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-frameHeader))
-	return append(b, zeros[:padding(len(b))]...), nil
+	return b
 }
 
 func padding(n int) int { return -n & (align - 1) }
@@ -157,12 +179,11 @@ func headerSum(frame []byte, salt, number uint64) uint32 {
 
 // frame as it was found. body is nil where the frame's header can be read but not what follows.
 type frame struct {
-	snapshot bool
-	seq      uint64
-	last     uint32 // checksum of the frame before it
-	sum      uint32 // of its header
-	length   int    // of the whole frame
-	body     []byte
+	seq    uint64
+	last   uint32 // checksum of the frame before it
+	sum    uint32 // of its header
+	length int    // of the whole frame
+	body   []byte
 }
 
 // decodeFrame reads the frame at the beginning of b. ok is false where its header cannot be trusted.
@@ -170,13 +191,11 @@ func decodeFrame(b []byte, salt, number uint64) (f frame, ok bool) {
 	if len(b) < frameHeader {
 		return f, false
 	}
-	kind := binary.LittleEndian.Uint32(b)
 	f.sum = binary.LittleEndian.Uint32(b[24:])
-	if kind&^withSnapshot != frameMagic || binary.LittleEndian.Uint32(b[28:]) != 0 || f.sum != headerSum(b, salt, number) {
+	if binary.LittleEndian.Uint32(b) != frameMagic || binary.LittleEndian.Uint32(b[28:]) != 0 || f.sum != headerSum(b, salt, number) {
 		return f, false
 	}
 	n := int(binary.LittleEndian.Uint32(b[4:]))
-	f.snapshot = kind&withSnapshot != 0
 	f.seq = binary.LittleEndian.Uint64(b[8:])
 	f.last = binary.LittleEndian.Uint32(b[16:])
 	f.length = frameHeader + n + padding(n)
@@ -193,26 +212,18 @@ func decodeFrame(b []byte, salt, number uint64) (f frame, ok bool) {
 	return f, true
 }
 
-// records of a frame's body, copied: a machine may keep them, and must not keep the whole segment with them.
-func decodeBody(body []byte, snapshot bool) (snap []byte, records [][]byte, err error) {
+// decodeRecords of a frame's body or a base's tail, copied: a machine may keep them, and must not keep the whole file with them.
+func decodeRecords(body []byte) (records [][]byte, err error) {
 	body = slices.Clone(body)
-	for first := true; len(body) > 0; first = false {
+	for len(body) > 0 {
 		n, w := binary.Uvarint(body)
 		if w <= 0 || n > uint64(len(body)-w) {
-			return nil, nil, errors.New("a record's length does not fit its frame")
+			return nil, errors.New("a record's length does not fit")
 		}
-		r := body[w : w+int(n) : w+int(n)]
+		records = append(records, body[w:w+int(n):w+int(n)])
 		body = body[w+int(n):]
-		if first && snapshot {
-			snap = r
-			continue
-		}
-		records = append(records, r)
 	}
-	if snapshot && snap == nil {
-		return nil, nil, errors.New("a frame that should hold a snapshot is empty")
-	}
-	return snap, records, nil
+	return records, nil
 }
 
 func newSalt() (uint64, error) {

@@ -1,73 +1,84 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 )
 
-func (l *Log) load(number uint64) ([]byte, error) {
-	return os.ReadFile(filepath.Join(l.dir, segmentName(number)))
-}
+func (l *Log) load(name string) ([]byte, error) { return os.ReadFile(filepath.Join(l.dir, name)) }
 
-// read takes up the log from its last base on. numbers are the segments', ascending; load returns the content of one.
-func (l *Log) read(numbers []uint64, load func(number uint64) ([]byte, error)) (found Recovered, err error) {
-	contents := make([][]byte, len(numbers))
-	headers := make([]header, len(numbers))
-	first := len(numbers)
-	for first > 0 && (first == len(numbers) || !headers[first].base) {
-		first--
-		name := filepath.Join(l.dir, segmentName(numbers[first]))
-		if contents[first], err = load(numbers[first]); err != nil {
+// read takes up the log from its newest base on, or from its first segment where it has none; load returns the content of a file.
+func (l *Log) read(fs files, load func(name string) ([]byte, error)) (found Recovered, err error) {
+	first := uint64(1)
+	var from header
+	if n := len(fs.bases); n > 0 {
+		first = fs.bases[n-1]
+		name := baseName(first)
+		b, err := load(name)
+		if err != nil {
 			return found, err
 		}
-		if headers[first], err = decodeHeader(contents[first]); err != nil {
+		if from, found.Snapshot, found.Records, err = decodeBase(b); err == nil && from.number != first {
+			err = errors.New("offset 0: this base is not of this log")
+		}
+		if err != nil {
+			return found, fmt.Errorf("%s: %w", filepath.Join(l.dir, name), err)
+		}
+	}
+	numbers := fs.segments
+	for len(numbers) > 0 && numbers[0] < first {
+		numbers = numbers[1:]
+	}
+	if len(numbers) == 0 {
+		return found, fmt.Errorf("%s: this segment is missing", filepath.Join(l.dir, segmentName(first)))
+	}
+	for i, n := range numbers {
+		name := filepath.Join(l.dir, segmentName(n))
+		b, err := load(segmentName(n))
+		if err != nil {
+			return found, err
+		}
+		h, err := decodeHeader(b)
+		if err != nil {
 			return found, fmt.Errorf("%s: %w", name, err)
 		}
-	}
-	if !headers[first].base {
-		return found, fmt.Errorf("%s: what comes before this segment is missing", filepath.Join(l.dir, segmentName(numbers[first])))
-	}
-	l.base, l.salt, l.chain = numbers[first], headers[first].salt, headers[first].chain
-	for i := first; i < len(numbers); i++ {
-		l.number = l.base + uint64(i-first)
-		name := filepath.Join(l.dir, segmentName(numbers[i]))
-		if numbers[i] != l.number {
+		if l.number = first + uint64(i); n != l.number {
 			return found, fmt.Errorf("%s: segment %d before it is missing", name, l.number)
 		}
-		h := headers[i]
-		if h.number != l.number || h.salt != l.salt {
+		if i == 0 {
+			l.salt, l.chain = h.salt, chain{seq: 1}
+			if from.base {
+				l.salt, l.chain = from.salt, from.chain
+			}
+		}
+		if h.base || h.number != n || h.salt != l.salt {
 			return found, fmt.Errorf("%s: offset 0: this segment is not of this log", name)
 		}
 		if h.chain != l.chain {
 			return found, fmt.Errorf("%s: offset 0: it begins with frame %d, but what is before it ends with frame %d", name, h.chain.seq, l.chain.seq-1)
 		}
-		if err := l.scan(contents[i], h, i == len(numbers)-1, &found); err != nil {
+		if err := l.scan(b, i == len(numbers)-1, &found); err != nil {
 			return found, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	found.Segments = len(numbers) - first
+	found.Segments = len(numbers)
 	return found, nil
 }
 
 // scan takes up the frames of one segment.
-func (l *Log) scan(data []byte, h header, last bool, found *Recovered) error {
+func (l *Log) scan(data []byte, last bool, found *Recovered) error {
 	l.offset = headerSize
-	for synced := h.full; ; synced = false {
+	for {
 		rest := data[l.offset:]
 		f, ok := decodeFrame(rest, l.salt, l.number)
 		if !ok || f.body == nil || f.seq != l.chain.seq || f.last != l.chain.last {
-			return l.end(rest, f, ok, last && !synced, synced, found)
+			return l.end(rest, f, ok, last, found)
 		}
-		snapshot, records, err := decodeBody(f.body, f.snapshot)
+		records, err := decodeRecords(f.body)
 		if err != nil {
 			return fmt.Errorf("offset %d: %w", l.offset, err)
-		}
-		if f.snapshot {
-			if !synced {
-				return fmt.Errorf("offset %d: a snapshot where none can be", l.offset)
-			}
-			found.Snapshot = snapshot
 		}
 		found.Records = append(found.Records, records...)
 		l.chain = chain{l.chain.seq + 1, f.sum}
@@ -75,10 +86,9 @@ func (l *Log) scan(data []byte, h header, last bool, found *Recovered) error {
 	}
 }
 
-// end judges what stands where the next frame should begin: nothing, a torn frame, or damage. f and ok are what decodeFrame made of it; needed says
-// that a frame must be here.
-func (l *Log) end(rest []byte, f frame, ok, mayTear, needed bool, found *Recovered) error {
-	if zero(rest) && !needed {
+// end judges what stands where the next frame should begin: nothing, a torn frame, or damage. f and ok are what decodeFrame made of it.
+func (l *Log) end(rest []byte, f frame, ok, mayTear bool, found *Recovered) error {
+	if zero(rest) {
 		return nil
 	}
 	if !mayTear {

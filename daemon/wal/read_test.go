@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,40 +12,50 @@ import (
 	"testing"
 )
 
-// written returns the files of a log of several segments, by number, and what it holds.
-func written(t testing.TB, killed bool) (numbers []uint64, files map[uint64][]byte, want content) {
+// written returns the files of a log of a base and several segments, by name, and what it holds.
+func written(t testing.TB, killed bool) (fs files, contents map[string][]byte, want []string) {
 	t.Helper()
 	dir := t.TempDir()
 	l, _, err := Open(dir, Options{Segment: 600})
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps, contents := script()
-	for _, s := range steps[:len(steps)-1] {
-		if err := appendText(l, s.snapshot, s.records); err != nil {
-			t.Fatal(err)
-		}
+	steps, lists := script()
+	takeAll(t, l, steps, lists, true)
+	end := []string{"the", strings.Repeat("end", 50)}
+	if err := appendText(l, end...); err != nil {
+		t.Fatal(err)
 	}
 	if killed {
-		abandon(l)
+		die(l)
 	} else if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if numbers, _, err = list(dir); err != nil {
+	if fs, err = list(dir); err != nil {
 		t.Fatal(err)
 	}
-	files = map[uint64][]byte{}
-	for _, n := range numbers {
-		if files[n], err = os.ReadFile(filepath.Join(dir, segmentName(n))); err != nil {
+	contents = map[string][]byte{}
+	for _, name := range fs.names() {
+		if contents[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return numbers, files, contents[len(contents)-2]
+	return fs, contents, append(lists[len(lists)-1], end...)
 }
 
-func readFrom(files map[uint64][]byte, numbers []uint64) (Recovered, *Log, error) {
+func (fs files) names() (names []string) {
+	for _, n := range fs.bases {
+		names = append(names, baseName(n))
+	}
+	for _, n := range fs.segments {
+		names = append(names, segmentName(n))
+	}
+	return names
+}
+
+func readFrom(contents map[string][]byte, fs files) (Recovered, *Log, error) {
 	l := &Log{dir: "d"}
-	found, err := l.read(numbers, func(n uint64) ([]byte, error) { return files[n], nil })
+	found, err := l.read(fs, func(name string) ([]byte, error) { return contents[name], nil })
 	return found, l, err
 }
 
@@ -52,33 +63,31 @@ func readFrom(files map[uint64][]byte, numbers []uint64) (Recovered, *Log, error
 func TestPrefixOrError(t *testing.T) {
 	outcomes := map[string]int{}
 	for _, killed := range []bool{false, true} {
-		numbers, files, want := written(t, killed)
-		if len(numbers) < 2 {
-			t.Fatalf("%d segments, want several", len(numbers))
+		fs, whole, want := written(t, killed)
+		names := fs.names()
+		if len(fs.segments) < 2 || len(fs.bases) != 1 {
+			t.Fatalf("%v, want a base and several segments", names)
 		}
 		r := rand.New(rand.NewPCG(7, 7))
 		for range 20_000 {
-			damaged := map[uint64][]byte{}
-			for n, b := range files {
-				damaged[n] = b
-			}
+			damaged := maps.Clone(whole)
 			what := ""
 			for range 1 + r.IntN(3) {
-				n := numbers[r.IntN(len(numbers))]
+				n := names[r.IntN(len(names))]
 				var did string
 				damaged[n], did = damage(r, damaged[n])
-				what += fmt.Sprintf(" segment %d: %s;", n, did)
+				what += fmt.Sprintf(" %s: %s;", n, did)
 			}
-			found, _, err := readFrom(damaged, numbers)
+			found, _, err := readFrom(damaged, fs)
 			switch got := seen(found); {
 			case err != nil:
 				outcomes["error"]++
-			case got.String() == want.String():
+			case slices.Equal(got, want):
 				outcomes["whole"]++
-			case got.snapshot == want.snapshot && slices.Equal(got.records, want.records[:len(want.records)-2]):
+			case slices.Equal(got, want[:len(want)-2]):
 				outcomes["last frame cut"]++
 			default:
-				t.Fatalf("%s got %s, want %s, a prefix, or an error", what, got, want)
+				t.Fatalf("%s got %q, want %q, a prefix, or an error", what, got, want)
 			}
 		}
 	}
@@ -121,8 +130,7 @@ func segmentOf(t *testing.T, dir string, batches ...string) (number uint64, b []
 	t.Helper()
 	l, _ := open(t, dir, Options{Segment: 1 << 14})
 	for _, s := range batches {
-		snapshot, record, _ := strings.Cut(s, "|")
-		if err := appendText(l, snapshot, []string{record}); err != nil {
+		if err := appendText(l, s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,37 +145,54 @@ func segmentOf(t *testing.T, dir string, batches ...string) (number uint64, b []
 	return number, b
 }
 
-func wantDamage(t *testing.T, what string, files map[uint64][]byte, numbers ...uint64) {
+func readSegments(contents map[uint64][]byte, numbers ...uint64) (Recovered, error) {
+	named := map[string][]byte{}
+	for n, b := range contents {
+		named[segmentName(n)] = b
+	}
+	found, _, err := readFrom(named, files{segments: numbers})
+	return found, err
+}
+
+func wantDamage(t *testing.T, what string, contents map[uint64][]byte, numbers ...uint64) {
 	t.Helper()
-	if found, _, err := readFrom(files, numbers); err == nil {
+	if found, err := readSegments(contents, numbers...); err == nil {
 		t.Errorf("%s: read as %d records, %d bytes torn", what, len(found.Records), found.Torn)
 	}
 }
 
 // TestHoleBeforeALaterFrame: a lost sector is no torn write when the next frame is there, for that was written after a sync.
 func TestHoleBeforeALaterFrame(t *testing.T) {
-	n, b := segmentOf(t, t.TempDir(), "|a", "|"+strings.Repeat("b", 2000), "|c")
+	n, b := segmentOf(t, t.TempDir(), "a", strings.Repeat("b", 2000), "c")
 	clear(b[2*sector : 3*sector])
 	wantDamage(t, "hole", map[uint64][]byte{n: b}, n)
 }
 
-// TestHoleInASnapshot: a base has its name only since its first frame is on the disk.
-func TestHoleInASnapshot(t *testing.T) {
-	n, b := segmentOf(t, t.TempDir(), "|a", strings.Repeat("snapshot", 500)+"|b")
-	wantDamage(t, "no snapshot", map[uint64][]byte{n: b[:headerSize]}, n)
-	clear(b[2*sector : 3*sector])
-	wantDamage(t, "hole", map[uint64][]byte{n: b}, n)
+// TestHoleInABase: a base has its name only since all of it is on the disk.
+func TestHoleInABase(t *testing.T) {
+	fs, whole, _ := written(t, false)
+	name := baseName(fs.bases[0])
+	b := whole[name]
+	for what, bad := range map[string][]byte{
+		"no state": b[:headerSize], "nothing": nil, "a byte short": b[:len(b)-1], "a byte more": append(slices.Clone(b), 0),
+		"a hole": slices.Concat(b[:headerSize], make([]byte, len(b)-headerSize-4), b[len(b)-4:]),
+	} {
+		whole[name] = bad
+		if found, _, err := readFrom(whole, fs); err == nil {
+			t.Errorf("%s: read as %q", what, seen(found))
+		}
+	}
 }
 
 // TestTwoHistoriesOfOneLog: a directory is copied and both copies go on. Numbers, salt and places agree, the contents do not.
 func TestTwoHistoriesOfOneLog(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
-	n, common := segmentOf(t, a, "|common")
+	n, common := segmentOf(t, a, "common")
 	if err := os.WriteFile(filepath.Join(b, segmentName(n)), common, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	segmentOf(t, a, "|left", "|more", "|"+strings.Repeat("l", 1<<14))
-	segmentOf(t, b, "|rite", "|more", "|"+strings.Repeat("r", 1<<14))
+	segmentOf(t, a, "left", "more", strings.Repeat("l", 1<<14))
+	segmentOf(t, b, "rite", "more", strings.Repeat("r", 1<<14))
 	next := map[uint64][]byte{}
 	for i, dir := range []string{a, b} {
 		var err error
@@ -190,20 +215,30 @@ func TestTwoHistoriesOfOneLog(t *testing.T) {
 	wantDamage(t, "a frame of the other", map[uint64][]byte{n: append(slices.Clone(left[:at]), right[at:]...)}, n)
 	wantDamage(t, "a segment of the other", map[uint64][]byte{n: left, n + 1: next[1]}, n, n+1)
 	wantDamage(t, "a lost end", map[uint64][]byte{n: left[:at], n + 1: next[0][:headerSize]}, n, n+1)
-	if found, _, err := readFrom(map[uint64][]byte{n: left, n + 1: next[0]}, []uint64{n, n + 1}); err != nil || len(found.Records) != 4 {
+	if found, err := readSegments(map[uint64][]byte{n: left, n + 1: next[0]}, n, n+1); err != nil || len(found.Records) != 4 {
 		t.Errorf("the true one: %d records, %v", len(found.Records), err)
 	}
 }
 
+// FuzzRead: a base and two segments; the number of the second is drawn. Without a base the first segment is the log's own.
 func FuzzRead(f *testing.F) {
-	numbers, files, _ := written(f, false)
-	f.Add(files[numbers[0]], files[numbers[1]], uint8(1))
-	f.Add(files[numbers[0]][:200], []byte("x"), uint8(2))
-	f.Fuzz(func(t *testing.T, a, b []byte, n uint8) {
-		first := numbers[0]
-		in := map[uint64][]byte{first: a, first + uint64(n): b}
-		list := []uint64{first, first + uint64(n)}
-		found, l, err := readFrom(in, slices.Compact(list))
+	fs, whole, _ := written(f, false)
+	base, behind := whole[baseName(fs.bases[0])], fs.bases[0]
+	first := behind
+	f.Add(base, whole[segmentName(first)], whole[segmentName(first+1)], uint8(1))
+	f.Add(base, whole[segmentName(first)][:200], []byte("x"), uint8(2))
+	f.Add([]byte{}, header{number: 1, salt: 1, chain: chain{seq: 1}}.encode(), []byte("x"), uint8(0))
+	f.Fuzz(func(t *testing.T, base, a, b []byte, n uint8) {
+		first := behind
+		if len(base) == 0 {
+			first = 1
+		}
+		in := map[string][]byte{baseName(first): base, segmentName(first): a, segmentName(first + uint64(n)): b}
+		list := files{bases: []uint64{first}, segments: slices.Compact([]uint64{first, first + uint64(n)})}
+		if len(base) == 0 {
+			list.bases = nil
+		}
+		found, l, err := readFrom(in, list)
 		if err != nil {
 			return
 		}
@@ -211,8 +246,8 @@ func FuzzRead(f *testing.F) {
 		for _, r := range found.Records {
 			size += len(r)
 		}
-		if size > len(a)+len(b) || l.offset < headerSize {
-			t.Fatalf("%d bytes out of %d; offset %d", size, len(a)+len(b), l.offset)
+		if size > len(base)+len(a)+len(b) || l.offset < headerSize {
+			t.Fatalf("%d bytes out of %d; offset %d", size, len(base)+len(a)+len(b), l.offset)
 		}
 	})
 }

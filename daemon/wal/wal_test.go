@@ -2,8 +2,10 @@ package wal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,48 +24,63 @@ func open(t *testing.T, dir string, o Options) (*Log, Recovered) {
 	return l, found
 }
 
-// content is what a log should hold, as text.
-type content struct {
-	snapshot string
-	records  []string
+// A step of a script appends records, or is a snapshot. A state is a list of records as text, so that what a log holds is one list: a checkpoint
+// makes no difference to it. An installed snapshot replaces it.
+type step struct {
+	append     []string
+	checkpoint bool
+	install    []string
 }
 
-func (c content) String() string { return fmt.Sprintf("%q %q", c.snapshot, c.records) }
+func encodeState(list []string) []byte { return []byte(strings.Join(list, "\n")) }
 
-func (c content) then(snapshot string, records []string) content {
-	if snapshot != "" {
-		return content{snapshot, slices.Clone(records)}
+// then is what a log holds after a step.
+func (s step) then(list []string) []string {
+	if s.install != nil {
+		return slices.Clone(s.install)
 	}
-	return content{c.snapshot, append(slices.Clone(c.records), records...)}
+	return slices.Concat(list, s.append)
 }
 
-func seen(r Recovered) content {
-	c := content{snapshot: string(r.Snapshot)}
+// take a step; list is what the log holds before it. A snapshot has the last record as its tail.
+func (s step) take(l *Log, list []string) error {
+	var records [][]byte
+	for _, r := range s.append {
+		records = append(records, []byte(r))
+	}
+	switch {
+	case s.install != nil:
+		n := len(s.install) - 1
+		return l.Install(encodeState(s.install[:n]), [][]byte{[]byte(s.install[n])})
+	case s.checkpoint && len(list) > 0:
+		n := len(list) - 1
+		return l.Checkpoint(encodeState(list[:n]), [][]byte{[]byte(list[n])}, func(error) {})
+	}
+	return l.Append(records)
+}
+
+// seen is what a log was found to hold.
+func seen(r Recovered) (list []string) {
+	if len(r.Snapshot) > 0 {
+		list = strings.Split(string(r.Snapshot), "\n")
+	}
 	for _, b := range r.Records {
-		c.records = append(c.records, string(b))
+		list = append(list, string(b))
 	}
-	return c
+	return list
 }
 
-func appendText(l *Log, snapshot string, records []string) error {
-	var s []byte
-	if snapshot != "" {
-		s = []byte(snapshot)
-	}
-	var rs [][]byte
-	for _, r := range records {
-		rs = append(rs, []byte(r))
-	}
-	return l.Append(s, rs)
-}
+func appendText(l *Log, records ...string) error { return step{append: records}.take(l, nil) }
 
-// abandon leaves the log as a killed process does.
-func abandon(l *Log) {
+// die leaves the log as a killed process does.
+func die(l *Log) {
+	l.fail(errCrash)
+	l.abandon()
 	l.file.Close()
 	l.file = nil
 }
 
-func segments(t *testing.T, dir string) []string {
+func names(t *testing.T, dir string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
@@ -76,125 +93,89 @@ func TestWhatWasAppendedIsThere(t *testing.T) {
 	for _, end := range []string{"closed", "killed"} {
 		dir := t.TempDir()
 		r := rand.New(rand.NewPCG(1, 2))
-		var want content
+		var want []string
+		snapshots := 0
 		for range 30 {
-			l, found := open(t, dir, Options{Segment: 2000})
-			if got := seen(found).String(); got != want.String() {
-				t.Fatalf("%s: got %s, want %s", end, got, want)
+			l, found := open(t, dir, Options{Segment: 2000, chunk: 300})
+			if got := seen(found); !slices.Equal(got, want) {
+				t.Fatalf("%s: got %q, want %q", end, got, want)
 			}
-			for range r.IntN(20) {
-				snapshot, records := "", []string{}
-				for range r.IntN(4) {
-					records = append(records, strings.Repeat("r", r.IntN(300)))
+			if found.Snapshot != nil {
+				snapshots++
+			}
+			for i := range r.IntN(20) {
+				s := step{append: []string{"r", strings.Repeat("r", r.IntN(300))}}
+				switch r.IntN(12) {
+				case 0:
+					s = step{checkpoint: true}
+				case 1:
+					s = step{install: []string{fmt.Sprint("installed ", i), strings.Repeat("s", r.IntN(3000)), "tail"}}
 				}
-				if r.IntN(12) == 0 {
-					snapshot = fmt.Sprint("snapshot", strings.Repeat("s", r.IntN(3000)))
-				}
-				if err := appendText(l, snapshot, records); err != nil {
+				if err := s.take(l, want); err != nil {
 					t.Fatal(err)
 				}
-				want = want.then(snapshot, records)
+				want = s.then(want)
 			}
 			if end == "killed" {
-				abandon(l)
+				die(l)
 			} else if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
+		if snapshots == 0 {
+			t.Errorf("%s: there was never a snapshot", end)
+		}
 	}
 }
 
-// script is a history of appends that rolls segments and takes snapshots, with the content after each.
-func script() (steps []struct {
-	snapshot string
-	records  []string
-}, contents []content) {
-	contents = []content{{}}
-	for i := range 12 {
-		s := struct {
-			snapshot string
-			records  []string
-		}{records: []string{fmt.Sprint("a", i), strings.Repeat(fmt.Sprint(i), 150)}}
-		if i%5 == 4 {
-			s.snapshot = fmt.Sprint("snapshot ", i)
+// script is a history of appends that rolls segments and takes snapshots of both kinds, one checkpoint after the other and one just before an
+// installation, with what the log holds after each.
+func script() (steps []step, lists [][]string) {
+	lists = [][]string{nil}
+	for i, what := range "aacaacaciaaccaaaa" {
+		s := step{append: []string{fmt.Sprint("a", i), strings.Repeat(fmt.Sprint(i), 120)}}
+		switch what {
+		case 'c':
+			s = step{checkpoint: true}
+		case 'i':
+			s = step{install: []string{"installed", strings.Repeat("i", 700), "its tail"}}
 		}
 		steps = append(steps, s)
-		contents = append(contents, contents[i].then(s.snapshot, s.records))
+		lists = append(lists, s.then(lists[i]))
 	}
-	return steps, contents
+	return steps, lists
+}
+
+// take all steps of a script, and wait for each checkpoint where settled.
+func takeAll(t testing.TB, l *Log, steps []step, lists [][]string, settled bool) {
+	t.Helper()
+	for i, s := range steps {
+		if err := s.take(l, lists[i]); err != nil {
+			t.Fatal(err)
+		}
+		if settled {
+			l.beside.Wait()
+		}
+	}
 }
 
 var errCrash = errors.New("crash")
-
-// TestCrashAtEveryStep stops the log before each single thing it does to the disk, and sees to it that all that Append had
-// returned for is there, and no more than the one batch that was on its way.
-func TestCrashAtEveryStep(t *testing.T) {
-	steps, contents := script()
-	kinds := map[string]int{}
-	for crash := 0; ; crash++ {
-		dir := t.TempDir()
-		n := 0
-		o := Options{Segment: 600, step: func(what string) error {
-			if n++; n > crash {
-				return fmt.Errorf("%w before %s", errCrash, what)
-			}
-			kinds[what]++
-			return nil
-		}}
-		done := 0
-		l, _, err := Open(dir, o)
-		if err == nil {
-			for ; done < len(steps) && err == nil; done++ {
-				err = appendText(l, steps[done].snapshot, steps[done].records)
-			}
-			abandon(l)
-		}
-		if err == nil {
-			break // it went through without a crash
-		}
-		if !errors.Is(err, errCrash) {
-			t.Fatal(err)
-		}
-		acknowledged := max(0, done-1)
-		l, found := open(t, dir, Options{Segment: 600})
-		got := seen(found).String()
-		if got != contents[acknowledged].String() && (acknowledged+1 == len(contents) || got != contents[acknowledged+1].String()) {
-			t.Fatalf("%v: got %s, want %s or the next", err, got, contents[acknowledged])
-		}
-		if got, want := len(segments(t, dir)), int(l.number-l.base+1); got != want {
-			t.Fatalf("%v: %d files are left, %d are the log", err, got, want)
-		}
-		if err := appendText(l, "", []string{"after"}); err != nil {
-			t.Fatal(err)
-		}
-		abandon(l)
-		_, again := open(t, dir, Options{})
-		if want := seen(found).then("", []string{"after"}).String(); seen(again).String() != want {
-			t.Fatalf("%v: after the restart: got %s, want %s", err, seen(again), want)
-		}
-	}
-	for _, k := range []string{"create", "preallocate", "write segment", "sync segment", "rename", "sync directory", "remove", "write frame", "sync"} {
-		if kinds[k] == 0 {
-			t.Errorf("no crash after %q", k)
-		}
-	}
-}
 
 // TestTornTail loses any suffix of the last frame's sectors, and single sectors of it, as a crash during its write may.
 func TestTornTail(t *testing.T) {
 	dir := t.TempDir()
 	l, _ := open(t, dir, Options{Segment: 1 << 14})
 	for i := range 5 {
-		if err := appendText(l, "", []string{fmt.Sprint("kept", i)}); err != nil {
+		if err := appendText(l, fmt.Sprint("kept", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	from := l.offset
-	if err := appendText(l, "", []string{strings.Repeat("x", 3000), strings.Repeat("y", 10)}); err != nil {
+	if err := appendText(l, strings.Repeat("x", 3000), strings.Repeat("y", 10)); err != nil {
 		t.Fatal(err)
 	}
 	to := l.offset
-	abandon(l)
+	die(l)
 	name := filepath.Join(dir, segmentName(1))
 	whole, err := os.ReadFile(name)
 	if err != nil {
@@ -209,10 +190,10 @@ func TestTornTail(t *testing.T) {
 		if len(found.Records) != 5 {
 			t.Fatalf("%s: %d records, want 5", what, len(found.Records))
 		}
-		if err := appendText(l, "", []string{"new"}); err != nil {
+		if err := appendText(l, "new"); err != nil {
 			t.Fatal(err)
 		}
-		abandon(l)
+		die(l)
 		_, found = open(t, dir, Options{})
 		if got := string(found.Records[len(found.Records)-1]); got != "new" || len(found.Records) != 6 || found.Torn != 0 {
 			t.Fatalf("%s: after the cut: %d records, the last %q, %d bytes torn", what, len(found.Records), got, found.Torn)
@@ -235,19 +216,15 @@ func TestTornTail(t *testing.T) {
 func TestDamageIsNotSilent(t *testing.T) {
 	dir := t.TempDir()
 	l, _ := open(t, dir, Options{Segment: 600})
-	steps, contents := script()
-	for _, s := range steps {
-		if err := appendText(l, s.snapshot, s.records); err != nil {
-			t.Fatal(err)
-		}
-	}
+	steps, lists := script()
+	takeAll(t, l, steps, lists, true)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := contents[len(contents)-1]
-	names := segments(t, dir)
-	if len(names) < 2 {
-		t.Fatalf("%d segments, want several", len(names))
+	want := lists[len(lists)-1]
+	names := names(t, dir)
+	if len(names) < 3 || !strings.HasSuffix(names[0], baseSuffix) {
+		t.Fatalf("%v, want a base and several segments", names)
 	}
 	for _, name := range names {
 		whole, err := os.ReadFile(name)
@@ -262,8 +239,8 @@ func TestDamageIsNotSilent(t *testing.T) {
 			}
 			l, found, err := Open(dir, Options{})
 			switch {
-			case err == nil && seen(found).String() != want.String():
-				t.Fatalf("%s: byte %d flipped: got %s without an error", filepath.Base(name), i, seen(found))
+			case err == nil && !slices.Equal(seen(found), want):
+				t.Fatalf("%s: byte %d flipped: got %q without an error", filepath.Base(name), i, seen(found))
 			case err == nil:
 				t.Fatalf("%s: byte %d flipped: nobody noticed", filepath.Base(name), i)
 			case !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "offset"):
@@ -283,7 +260,7 @@ func TestDamageIsNotSilent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, found, err := Open(dir, Options{}); err == nil {
-			t.Fatalf("without %s: got %s", name, seen(found))
+			t.Fatalf("without %s: got %q", name, seen(found))
 		}
 		if err := os.WriteFile(name, whole, 0o644); err != nil {
 			t.Fatal(err)
@@ -298,7 +275,7 @@ func TestForeignSegment(t *testing.T) {
 		dirs[i] = t.TempDir()
 		l, _ := open(t, dirs[i], Options{Segment: 600})
 		for range 6 {
-			if err := appendText(l, "", []string{strings.Repeat("z", 200)}); err != nil {
+			if err := appendText(l, strings.Repeat("z", 200)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -316,6 +293,69 @@ func TestForeignSegment(t *testing.T) {
 	}
 }
 
+// TestForeignBase: neither does a base of another log, nor one of this that belongs elsewhere.
+func TestForeignBase(t *testing.T) {
+	write := func(dir string) []byte {
+		l, _ := open(t, dir, Options{})
+		if err := errors.Join(appendText(l, "a"), l.Install([]byte("b"), nil), appendText(l, "c"), l.Install([]byte("d"), nil), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, baseName(3)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	dir := t.TempDir()
+	own, foreign := write(dir), write(t.TempDir())
+	segment, err := os.ReadFile(filepath.Join(dir, segmentName(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := func(change func(*header)) []byte {
+		h, err := decodeHeader(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&h)
+		b := append(h.encode(), own[headerSize:len(own)-4]...)
+		return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	}
+	for what, b := range map[string][]byte{
+		"of another log": foreign, "a segment": segment,
+		"another number": changed(func(h *header) { h.number-- }), "another place": changed(func(h *header) { h.chain.seq-- }),
+		"another past": changed(func(h *header) { h.chain.last++ }), "another length": changed(func(h *header) { h.state++ }),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, baseName(3)), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if l, found, err := Open(dir, Options{}); err == nil {
+			l.Close()
+			t.Errorf("%s: got %q", what, seen(found))
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, baseName(3)), changed(func(*header) {}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := open(t, dir, Options{}); string(found.Snapshot) != "d" {
+		t.Errorf("the true one: got %q", seen(found))
+	}
+}
+
+// TestOldFormat: a directory of an older program is told from a damaged one.
+func TestOldFormat(t *testing.T) {
+	dir := t.TempDir()
+	b := header{number: 7, salt: 1, chain: chain{seq: 9}}.encode()
+	b[len(magic)] = 1
+	binary.LittleEndian.PutUint32(b[headerSize-4:], crc32.Checksum(b[:headerSize-4], castagnoli))
+	if err := os.WriteFile(filepath.Join(dir, segmentName(7)), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "a log of format 1; this program reads and writes format 2 only") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFailedSyncEndsTheLog(t *testing.T) {
 	broken := false
 	l, _ := open(t, t.TempDir(), Options{step: func(what string) error {
@@ -325,11 +365,11 @@ func TestFailedSyncEndsTheLog(t *testing.T) {
 		return nil
 	}})
 	broken = true
-	if err := appendText(l, "", []string{"a"}); err == nil || !strings.Contains(err.Error(), "disk on fire") {
+	if err := appendText(l, "a"); err == nil || !strings.Contains(err.Error(), "disk on fire") {
 		t.Fatalf("got %v", err)
 	}
 	broken = false
-	if err := appendText(l, "", []string{"b"}); err == nil {
+	if err := appendText(l, "b"); err == nil {
 		t.Error("a log whose sync had failed took another record")
 	}
 }
@@ -338,14 +378,14 @@ func TestLargeFrame(t *testing.T) {
 	dir := t.TempDir()
 	l, _ := open(t, dir, Options{Segment: 1000})
 	big := strings.Repeat("b", 100_000)
-	for _, s := range []string{"", big, ""} {
-		if err := appendText(l, s, []string{"small", big}); err != nil {
+	for _, s := range []step{{append: []string{"small", big}}, {install: []string{big, big, "tail"}}, {append: []string{"small", big}}} {
+		if err := s.take(l, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	l.Close()
 	_, found := open(t, dir, Options{Segment: 1000})
-	if got, want := len(found.Records), 4; got != want || !bytes.Equal(found.Snapshot, []byte(big)) {
+	if got, want := len(found.Records), 3; got != want || string(found.Snapshot) != big+"\n"+big {
 		t.Errorf("%d records, want %d, snapshot of %d bytes", got, want, len(found.Snapshot))
 	}
 }
@@ -363,7 +403,7 @@ func BenchmarkAppend(b *testing.B) {
 				records[i] = bytes.Repeat([]byte{'v'}, 100)
 			}
 			for b.Loop() {
-				if err := l.Append(nil, records); err != nil {
+				if err := l.Append(records); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -380,7 +420,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 	records := slices.Repeat([][]byte{bytes.Repeat([]byte{'v'}, 100)}, 1000)
 	for range 100 {
-		if err := l.Append(nil, records); err != nil {
+		if err := l.Append(records); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"reflect"
 	"slices"
 	"testing"
@@ -288,28 +287,12 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// TestStoppedServer: the kernel takes connections for a process that is stopped; it never answers.
-func TestStoppedServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if c, err := Dial(t.Context(), l.Addr().String(), cluster.Options{Timeout: short}); !errors.Is(err, cluster.ErrNotDone) || !errors.Is(err, cluster.ErrRefused) {
-		t.Errorf("dial: %v, %v", c, err)
-	}
-}
-
-func TestRefusedConnection(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	if _, err := Dial(t.Context(), l.Addr().String(), cluster.Options{Timeout: long}); !errors.Is(err, cluster.ErrNotDone) || !errors.Is(err, cluster.ErrRefused) {
-		t.Errorf("dial of a port where nobody listens: %v", err)
-	}
-	if _, err := Status(t.Context(), l.Addr().String()); err == nil {
+func TestNobodyAnswers(t *testing.T) {
+	nobody := clienttest.Unanswered(t, func(address string) error {
+		_, err := Dial(t.Context(), address, cluster.Options{Timeout: short})
+		return err
+	})
+	if _, err := Status(t.Context(), nobody); err == nil {
 		t.Error("status: no error")
 	}
 }

@@ -94,6 +94,30 @@ func (a *archive) text(v *string) {
 	}
 }
 
+// path is a text that must be there: a server stumbles over one that is not.
+func (a *archive) path(v *string) {
+	if a.absent() {
+		return
+	}
+	a.text(v)
+}
+
+// paths are a list that must be there.
+func (a *archive) paths(v *[]string) {
+	if a.absent() {
+		return
+	}
+	a.texts(v)
+}
+
+// absent: what is to be read is -1.
+func (a *archive) absent() bool {
+	if a.reading && len(a.b) >= 4 && binary.BigEndian.Uint32(a.b) == 1<<32-1 {
+		a.fail(errNegative)
+	}
+	return a.err != nil
+}
+
 // buffer tells nil, which is -1 on the wire, from no bytes: a node can have either.
 func (a *archive) buffer(v *[]byte) {
 	switch {
@@ -119,10 +143,14 @@ func (a *archive) rest(v *[]byte) {
 	}
 }
 
-// list reads one that is not there (-1) as an empty one, which is nil, and writes nil as an empty one: go-zookeeper makes a slice of the count that it
+// list reads one that is not there (-1), or whose count is below zero otherwise, as an empty one, which is nil, and writes nil as an empty one: go-zookeeper makes a slice of the count that it
 // is told, and -1 is 4294967295 to it.
 func list[T any](a *archive, v *[]T, least int, item func(*archive, *T)) {
 	if a.reading {
+		if len(a.b) >= 4 && int32(binary.BigEndian.Uint32(a.b)) < 0 { // whatever it is
+			a.take(4)
+			return
+		}
 		n := a.size(least)
 		if n <= 0 {
 			return

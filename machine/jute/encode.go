@@ -100,24 +100,29 @@ func (q *Request) header(a *archive) {
 func (q *Request) body(a *archive) {
 	switch q.Op {
 	case Create, Create2, CreateContainer, CreateTTL:
-		a.text(&q.Path)
+		a.path(&q.Path)
 		a.buffer(&q.Data)
 		a.acls(&q.ACL)
 		a.int32(&q.Flags)
 		if q.Op == CreateTTL {
 			a.int64(&q.TTL)
 		}
-	case Delete, Check:
+	case Delete:
+		a.path(&q.Path)
+		a.int32(&q.Version)
+	case Check:
 		a.text(&q.Path)
 		a.int32(&q.Version)
 	case Exists, GetData, GetChildren, GetChildren2:
-		a.text(&q.Path)
+		a.path(&q.Path)
 		a.bool(&q.Watch)
 	case SetData:
 		a.text(&q.Path)
 		a.buffer(&q.Data)
 		a.int32(&q.Version)
-	case GetACL, Sync, GetEphemerals, CountChildren:
+	case GetACL, CountChildren:
+		a.path(&q.Path)
+	case Sync, GetEphemerals:
 		a.text(&q.Path)
 	case SetACL:
 		a.text(&q.Path)
@@ -143,12 +148,12 @@ func (q *Request) body(a *archive) {
 
 func (w *Watches) fields(a *archive, op Op) {
 	a.int64(&w.RelativeZxid)
-	a.texts(&w.Data)
-	a.texts(&w.Exist)
-	a.texts(&w.Child)
+	a.paths(&w.Data)
+	a.paths(&w.Exist)
+	a.paths(&w.Child)
 	if op == SetWatches2 {
-		a.texts(&w.Persistent)
-		a.texts(&w.Recursive)
+		a.paths(&w.Persistent)
+		a.paths(&w.Recursive)
 	}
 }
 

@@ -145,7 +145,8 @@ func TestMalformedRequests(t *testing.T) {
 	for _, c := range []struct{ name, payload string }{
 		{"a length less than -1", "00000007 00000004 fffffffe"},
 		{"a length beyond the end", "00000007 00000004 7fffffff 2f"},
-		{"a count less than -1", "00000007 00000007" + hexPath + "80000000 00000000"},
+		{"no path", "00000007 00000004 ffffffff 00"},
+		{"no list of watches", "00000007 00000065 0000000000000000 00000000 ffffffff 00000000"},
 		{"a count beyond the end", "00000007 00000007" + hexPath + "10000000 00000000"},
 		{"a multi within a multi", "00000007 0000000e 0000000e 00 ffffffff" + hexEnd + hexEnd},
 		{"a read within a multi", "00000007 0000000e 00000004 00 ffffffff" + hexPath + "00" + hexEnd},
@@ -163,6 +164,11 @@ func TestMalformedRequests(t *testing.T) {
 
 // TestLenience: what is no Go client's way of writing, and no error.
 func TestLenience(t *testing.T) {
+	for _, payload := range []string{"00000007 00000007" + hexPath + "80000000 00000000", "00000007 00000009 ffffffff", "00000007 00000065 0000000000000000 00000000 fffffffe 00000000"} {
+		if got, err := DecodeRequest(unhex(payload)); err != nil {
+			t.Errorf("%s: decoded as %+v, %v", payload, got, err)
+		}
+	}
 	for _, c := range []struct {
 		name, payload string
 		want          Request

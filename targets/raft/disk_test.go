@@ -34,7 +34,7 @@ func TestSnapshotKeepsOnlyWhatMatches(t *testing.T) {
 		if got := s.Raft.log.last(); got != c.want || s.commit != 2 || s.applied != 2 {
 			t.Errorf("flaw %q, term %d: log up to %d, commit %d, applied %d; want %d, 2, 2", c.flaw, c.term, got, s.commit, s.applied, c.want)
 		}
-		again, err := Load(machine.Config{ID: 1, Snapshot: s.fx.Snapshot, Log: s.fx.Log, Options: s.o})
+		again, err := Load(machine.Config{ID: 1, Snapshot: s.fx.Snapshot, Log: s.fx.Tail, Options: s.o})
 		if c.flaw != "" {
 			if err == nil {
 				t.Error("terms that go back in the log were not noticed on restart")
@@ -95,6 +95,50 @@ func TestRestart(t *testing.T) {
 			}
 		}
 		n.elect()
+	}
+}
+
+// A checkpoint says nothing that the log does not: where none ever becomes durable a server comes back from the whole log as it would from the checkpoint.
+func TestCheckpointsMayNeverBecomeDurable(t *testing.T) {
+	n := newNetwork(t, 3, machine.Options{Snapshot: 7})
+	n.forgetful = true
+	n.elect()
+	var compared uint64
+	for v := range 60 {
+		n.do(n.leader(), write("x", v))
+		n.tick(3)
+		for _, s := range n.servers {
+			fx := s.kept
+			if fx.Snapshot == nil {
+				continue
+			}
+			whole, err := Load(machine.Config{ID: s.id, Voters: n.voters, Snapshot: s.snapshot, Log: s.log, Options: n.o})
+			if err != nil {
+				t.Fatal(err)
+			}
+			short, err := Load(machine.Config{ID: s.id, Voters: n.voters, Snapshot: fx.Snapshot, Log: slices.Concat(fx.Tail, s.since), Options: n.o})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if whole.term != short.term || whole.vote != short.vote || whole.log.last() != short.log.last() || whole.snapshotIndex != 0 || short.snapshotIndex == 0 {
+				t.Fatalf("server %d: %+v by the log, %+v by the checkpoint", s.id, whole.Status(), short.Status())
+			}
+			whole.commit = short.log.last()
+			whole.apply()
+			short.commit = short.log.last()
+			short.apply()
+			if whole.store.Hash() != short.store.Hash() || string(whole.sessions.Encode()) != string(short.sessions.Encode()) {
+				t.Fatalf("server %d: another state by the log than by the checkpoint", s.id)
+			}
+			compared++
+		}
+		if v%10 == 9 {
+			n.restart(v/10%3 + 1)
+			n.elect()
+		}
+	}
+	if compared < 30 {
+		t.Errorf("%d comparisons, want many", compared)
 	}
 }
 

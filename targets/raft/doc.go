@@ -11,7 +11,10 @@
 //   - Probes and first heartbeats of a leader carry no entries. Entries flow once logs are known to agree, one append at first, then several
 //     at a time; an append carries entries of one term.
 //   - Answers to appends name the index up to which the logs agree, so a delayed answer cannot be taken for another.
-//   - Snapshots travel whole, in one message, not in chunks: links carry messages of any size, and a repeated one is recognised by its index.
+//   - Snapshots travel whole, in one message, not in chunks: links carry messages of any size, and a repeated one is recognised by its index. The last one
+//     stays in memory for that: a follower that lags costs the leader a copy, and not the time to encode its state once more.
+//   - A server's own snapshot is a checkpoint: nothing waits for it to be durable, and until it is, the one before and the whole log since are the same
+//     state. One that is installed replaces the log before it is acknowledged.
 //   - Membership changes one server at a time (dissertation 4.1), not by joint consensus (section 6). Ids of removed servers are never used again.
 //   - Requests may go to any server. A follower forwards writes and asks the leader for an index to read at; it repeats them when leadership
 //     changes. The table of executed requests (section 8) is kept by connection, not by registered client, and the least recently used ones

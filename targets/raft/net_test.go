@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type network struct {
 	replies []machine.Reply
 	conn    uint64
 	now     time.Duration
+	// forgetful: no checkpoint ever becomes durable.
+	forgetful bool
 }
 
 // server and its disk.
@@ -30,6 +33,8 @@ type server struct {
 	joined   bool
 	snapshot []byte
 	log      [][]byte
+	kept     machine.Effects // its last snapshot and that one's tail
+	since    [][]byte        // logged after them
 	down     bool
 	paused   bool
 	behind   time.Duration // of its clock
@@ -88,10 +93,14 @@ func (n *network) step(id int, e machine.Event) {
 	}
 	e.Mono = n.now - s.behind
 	fx := s.Step(e)
-	if fx.Snapshot != nil {
-		s.snapshot, s.log = fx.Snapshot, nil
-	}
 	s.log = append(s.log, fx.Log...)
+	s.since = append(s.since, fx.Log...)
+	if fx.Snapshot != nil {
+		s.kept, s.since = machine.Effects{Snapshot: fx.Snapshot, Tail: slices.Clone(fx.Tail)}, nil
+	}
+	if fx.Snapshot != nil && (fx.Installed || !n.forgetful) {
+		s.snapshot, s.log = fx.Snapshot, slices.Clone(fx.Tail)
+	}
 	n.queue = append(n.queue, fx.Send...)
 	n.replies = append(n.replies, fx.Reply...)
 }

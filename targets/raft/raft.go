@@ -53,7 +53,6 @@ type Raft struct {
 	desk
 
 	dirty   bool             // term or vote changed and not logged yet
-	saved   bool             // out.Snapshot and what follows it replace the whole disk
 	held    [][]byte         // of ackBeforeSync
 	out     machine.Effects  // of the present step; its slices are used again
 	scratch machine.Encoder  // for what is measured before it is copied
@@ -116,7 +115,7 @@ func ticksOf(d, tick time.Duration) uint64 { return uint64(max(1, (d+tick-1)/tic
 
 // Step takes one event. The slices of the effects, not what they hold, are used again by the next Step.
 func (r *Raft) Step(e machine.Event) machine.Effects {
-	r.out = machine.Effects{Log: r.out.Log[:0], Send: r.out.Send[:0], Reply: r.out.Reply[:0], Applied: r.out.Applied[:0]}
+	r.out = machine.Effects{Log: r.out.Log[:0], Tail: r.out.Tail[:0], Send: r.out.Send[:0], Reply: r.out.Reply[:0], Applied: r.out.Applied[:0]}
 	r.lastBefore = r.log.last()
 	r.read(e.Mono)
 	switch {
@@ -168,23 +167,27 @@ func (r *Raft) settle() {
 		r.compact()
 	}
 	r.saveState()
+	if r.out.Snapshot != nil {
+		r.logTail()
+	}
 	if r.finished > 32 && 2*r.finished > len(r.pending) {
 		r.sweep()
 	}
 }
 
-// holdBack is the flaw ackBeforeSync: records are handed to the host one tick late, so acknowledgements overtake them.
+// holdBack is the flaw ackBeforeSync: records are handed to the host one tick late, so acknowledgements overtake them. None is held back beyond a snapshot, which
+// holds it.
 func (r *Raft) holdBack(e machine.Event) {
-	if r.saved || e.Message == nil && e.Request == nil && e.Gone == 0 {
-		if !r.saved {
-			r.held = append(r.held, r.out.Log...)
-			r.out.Log = append(r.out.Log[:0], r.held...)
-		}
-		r.held, r.saved = r.held[:0], false
+	if r.out.Installed {
+		r.held = r.held[:0]
 		return
 	}
 	r.held = append(r.held, r.out.Log...)
 	r.out.Log = r.out.Log[:0]
+	if r.out.Snapshot != nil || e.Message == nil && e.Request == nil && e.Gone == 0 {
+		r.out.Log = append(r.out.Log, r.held...)
+		r.held = r.held[:0]
+	}
 }
 
 // tick moves the timers.

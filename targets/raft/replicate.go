@@ -138,13 +138,17 @@ func (r *Raft) propose(e entry) {
 // logEntries hands the record of appended entries to the host. Term and vote go first: a crash may keep the one and lose the other.
 func (r *Raft) logEntries(first uint64, entries []entry) {
 	r.saveState()
+	r.out.Log = append(r.out.Log, entriesRecord(first, entries))
+}
+
+func entriesRecord(first uint64, entries []entry) []byte {
 	size := 24
 	for i := range entries {
 		size += 12 + len(entries[i].data)
 	}
 	e := machine.Encoder{B: make([]byte, 0, size)}
 	encodeEntries(&e, first, entries)
-	r.out.Log = append(r.out.Log, e.B)
+	return e.B
 }
 
 // send each follower what it lacks.

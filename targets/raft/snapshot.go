@@ -15,18 +15,17 @@ type image struct {
 	sessions    *machine.Sessions
 }
 
-const imageFormat = 1
+const imageFormat = 2
 
+// encodeImage of what is applied. The store, the most of it, is written last and where it is to stay.
 func (r *Raft) encodeImage(index, term uint64) []byte {
-	store, sessions := r.store.Snapshot(), r.sessions.Encode()
-	e := machine.Encoder{B: make([]byte, 0, 128+16*len(r.ruling.members)+len(store)+len(sessions))}
+	var e machine.Encoder
 	e.Byte(imageFormat)
 	e.Uint(index)
 	e.Uint(term)
 	r.ruling.encode(&e)
-	e.Bytes(store)
-	e.Bytes(sessions)
-	return e.B
+	e.Bytes(r.sessions.Encode())
+	return r.store.AppendSnapshot(e.B)
 }
 
 var errImage = errors.New("a snapshot that no server has taken")
@@ -52,10 +51,11 @@ func decodeImage(b []byte, keep int) (i image, err error) {
 	if i.config, err = decodeConfig(d); err != nil {
 		return i, err
 	}
-	store, sessions := d.Bytes(), d.Bytes()
-	if err = d.Done(); err != nil {
+	sessions := d.Bytes()
+	if err = d.Err(); err != nil {
 		return i, err
 	}
+	store := d.Rest()
 	if i.store, err = machine.RestoreStore(store, keep); err != nil {
 		return i, err
 	}
@@ -76,7 +76,7 @@ func (r *Raft) compact() {
 		r.log.compact(min(index-tail, r.lastBefore))
 		r.forgetConfigs()
 	}
-	r.save()
+	r.out.Snapshot = r.snapshot
 }
 
 // forgetConfigs that the log does not need to fall back to any more.
@@ -88,13 +88,14 @@ func (r *Raft) forgetConfigs() {
 	r.configs = append(r.configs[:0], r.configs[n:]...)
 }
 
-// save the snapshot and all that it does not cover: together they replace the disk.
-func (r *Raft) save() {
-	r.out.Snapshot = r.snapshot
-	r.out.Log = append(r.out.Log[:0], r.stateRecord())
-	r.dirty, r.saved = false, true
+// logTail puts all that the step's snapshot does not cover behind it, when nothing more is logged in the step: together they replace the disk.
+func (r *Raft) logTail() {
+	r.out.Tail = append(r.out.Tail, r.stateRecord())
 	if rest := r.log.entries[r.snapshotIndex-r.log.base:]; len(rest) > 0 {
-		r.logEntries(r.snapshotIndex+1, rest)
+		r.out.Tail = append(r.out.Tail, entriesRecord(r.snapshotIndex+1, rest))
+	}
+	if r.out.Installed {
+		r.out.Log = r.out.Log[:0]
 	}
 }
 
@@ -148,7 +149,7 @@ func (r *Raft) onSnapshot(from int, m *message) {
 	r.snapshot, r.snapshotIndex, r.snapshotTerm = m.data, i.index, i.term
 	r.commit, r.applied = i.index, i.index
 	r.out.Applied = append(r.out.Applied, machine.Applied{Index: i.index, Revision: r.store.Revision(), Hash: r.store.Hash()})
-	r.save()
+	r.out.Snapshot, r.out.Installed = r.snapshot, true
 	r.reconfigure()
 	r.answerExecuted()
 	r.fulfil()

@@ -92,6 +92,22 @@ func (p *peer) announce() {
 	}
 }
 
+// committable: a leader commits what it has proposed.
+func (p *peer) committable(zxid int64) bool {
+	if zxid <= p.committed || p.log.has(zxid) {
+		return true
+	}
+	p.accuseLeader("%#x is committed, which it has not proposed", zxid)
+	return false
+}
+
+// onCommit: all up to a zxid is committed.
+func (p *peer) onCommit(zxid int64) {
+	if p.phase == serving && p.committable(zxid) {
+		p.commit(zxid)
+	}
+}
+
 // onInform: a committed transaction, to an observer. It may have come with the synchronization already.
 func (p *peer) onInform(t txn) {
 	if p.phase < joining || p.seat >= 0 {
@@ -100,7 +116,7 @@ func (p *peer) onInform(t txn) {
 	if t.zxid > p.log.last() {
 		p.append(t)
 	}
-	if p.phase == serving {
+	if p.phase == serving && p.committable(t.zxid) {
 		p.commit(t.zxid)
 	}
 }

@@ -2,6 +2,7 @@ package zab
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 
@@ -42,15 +43,17 @@ type connection struct {
 
 // pending is a request until it is replied to.
 type pending struct {
-	seq    uint64
-	q      jute.Request
-	body   []byte // as it came
-	remote bool   // it goes to the leader
-	sent   bool
-	done   bool // of a remote one: reply holds
-	end    bool // the reply is the connection's last
-	code   jute.Code
-	reply  jute.Response
+	seq  uint64
+	q    jute.Request
+	body []byte // as it came
+
+	malformed bool
+	remote    bool // it goes to the leader
+	sent      bool
+	done      bool // of a remote one: reply holds
+	end       bool // the reply is the connection's last
+	code      jute.Code
+	reply     jute.Response
 }
 
 // maxEarly requests of a client that does not wait for its session. Clients do wait.
@@ -195,12 +198,14 @@ func (s *Server) let(c *connection) {
 // (CommitProcessor). Who somebody is counts from here on.
 func (s *Server) take(c *connection, in *machine.Request) {
 	q, err := jute.DecodeRequest(in.Body)
-	if err != nil && (!isMarshalling(err) || q.Op == jute.Auth || q.Op == jute.SASL) {
+	if err != nil && (!isMarshalling(err) || q.Op == jute.Auth) || err == nil && q.Op == jute.SASL && !holdsToken(q.Body) {
 		s.close(c, nil)
 		return
 	}
 	remote, end, code := false, false, jute.OK
 	switch {
+	case err != nil && q.Op.Writes() && q.Op != jute.Reconfig:
+		remote = true // to be refused there: that is a transaction, as of every write
 	case err != nil:
 		code = jute.MarshallingError
 	case q.Op == jute.Auth:
@@ -213,6 +218,10 @@ func (s *Server) take(c *connection, in *machine.Request) {
 	default:
 		code, end = jute.Unimplemented, true
 	}
+	if !remote && s.peer.leads() && s.moved(&order{conn: c.id, session: c.session}) {
+		s.close(c, nil) // the leader knows, whatever is asked for; others find out when they ask it
+		return
+	}
 	c.ending = end
 	s.touch(c, q.Op)
 	if !remote && len(c.queue) == 0 {
@@ -220,7 +229,7 @@ func (s *Server) take(c *connection, in *machine.Request) {
 		s.respond(c, q.Op, &r, end)
 		return
 	}
-	x := &pending{seq: in.Seq, q: q, body: in.Body, remote: remote, end: end, code: code}
+	x := &pending{seq: in.Seq, q: q, body: in.Body, malformed: err != nil, remote: remote, end: end, code: code}
 	c.queue = append(c.queue, x)
 	switch {
 	case !remote:
@@ -229,6 +238,11 @@ func (s *Server) take(c *connection, in *machine.Request) {
 	default:
 		s.dispatchOne(c, x)
 	}
+}
+
+// holdsToken tells whether the body of a request of SASL has one, be it empty. ZooKeeper, also one that knows no SASL, stumbles over another body.
+func holdsToken(body []byte) bool {
+	return len(body) >= 4 && uint64(binary.BigEndian.Uint32(body)) <= uint64(len(body)-4)
 }
 
 func (s *Server) authenticate(c *connection, q *jute.Request) jute.Code {
@@ -260,7 +274,7 @@ func (s *Server) dispatch(c *connection) {
 
 func (s *Server) dispatchOne(c *connection, x *pending) {
 	x.sent = true
-	o := order{kind: orderWrite, conn: c.id, seq: x.seq, session: c.session, who: c.who, q: x.q, body: x.body}
+	o := order{kind: orderWrite, conn: c.id, seq: x.seq, session: c.session, who: c.who, q: x.q, body: x.body, malformed: x.malformed}
 	if x.q.Op == jute.Sync {
 		c.syncs++
 		o.kind = orderSync
@@ -281,7 +295,6 @@ func (c *connection) find(seq uint64) *pending {
 // conclude a request that the leader has decided.
 func (s *Server) conclude(c *connection, x *pending, r jute.Response) {
 	x.done, x.reply = true, r
-	x.end = x.end || r.Err == jute.SessionMoved // ZOOKEEPER-710
 	if x.q.Op == jute.Sync {
 		c.syncs--
 	}
@@ -309,6 +322,10 @@ func (s *Server) flush(c *connection) {
 
 // respond to a request of the kind op.
 func (s *Server) respond(c *connection, op jute.Op, r *jute.Response, end bool) {
+	if r.Err == jute.SessionMoved {
+		s.close(c, nil) // without a word, as ZooKeeper does (ZOOKEEPER-710): the client's affair is with the connection that it has now
+		return
+	}
 	c.lastZxid = max(c.lastZxid, r.Zxid)
 	if body := r.Encode(op); end {
 		s.close(c, body)

@@ -162,6 +162,11 @@ func (p *peer) onUp(l *learner, i *item) {
 
 // onFollowerInfo: a learner says which epochs it has promised not to fall behind.
 func (p *peer) onFollowerInfo(l *learner, accepted uint64) {
+	if accepted > p.accepted+maxLeap {
+		p.accuse(l.id, "epoch %d is accepted, and here %d", accepted, p.accepted)
+		p.drop(l)
+		return
+	}
 	if l.seat >= 0 {
 		p.seats[l.seat].informed, p.seats[l.seat].accepted = true, accepted
 	}
@@ -309,9 +314,7 @@ func (p *peer) onDown(i *item) {
 	case itemUpToDate:
 		p.onUpToDate(i.zxid)
 	case itemCommit:
-		if p.phase == serving {
-			p.commit(i.zxid)
-		}
+		p.onCommit(i.zxid)
 	case itemTold:
 		if p.phase == serving {
 			p.say(news{kind: told, from: p.leader, body: i.data})
@@ -327,6 +330,10 @@ func (p *peer) onLeaderInfo(epoch uint64) {
 	}
 	if p.seat >= 0 && epoch < p.accepted || epoch < p.current {
 		p.look()
+		return
+	}
+	if epoch > p.accepted+maxLeap && epoch > p.current+maxLeap {
+		p.accuseLeader("epoch %d begins, and here %d is accepted", epoch, p.accepted)
 		return
 	}
 	counts := p.seat >= 0 && epoch > p.accepted

@@ -3,8 +3,9 @@
 // Apache ZooKeeper, whose classes and issues are cited by name.
 //
 // The protocol is type peer, which knows transactions as bytes only. It promises: whatever a server has acknowledged or promised is logged in the
-// same step or before; the same events give the same effects, to the byte; what no server of the ensemble has sent is ignored. What must
-// never happen panics.
+// same step or before; the same events give the same effects, to the byte; what no server of the ensemble can have sent is ignored; what none that is
+// correct says is accused, not done, and ends the link with whoever has said it, and a leader's followers look for another one. What must never happen
+// in one server panics: also that a transaction, committed by a leader, does not fit the state, since to go on would be to diverge.
 //
 // # How a transaction becomes durable
 //
@@ -19,6 +20,7 @@
 //   - a leader's proposal may leave before its own disk has it, as in ZooKeeper, so that both disks work at once; the commit, which counts the leader, waits
 //   - TRUNC and SNAP are durable at once, and the truncated log or the snapshot alone is a sound state, whatever becomes of the synchronization; a
 //     snapshot that was in use and not on the disk lost its transactions later (ZOOKEEPER-3642)
+//   - a server's own snapshot is a checkpoint: nothing waits for it, and until it is durable the one before and all that was logged since are the same state
 //   - what a server received while it was synchronized is in its log as everything else, and it synchronizes others with it (ZOOKEEPER-4925)
 //
 // All transactions in a log, be they known to be committed or not, are a server's history. A leader takes the whole of its own for committed as soon

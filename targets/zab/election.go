@@ -100,6 +100,10 @@ func (p *peer) notify(id int) {
 // onNote: FastLeaderElection.lookForLeader, and what its receiver answers by itself.
 func (p *peer) onNote(from int, n note) {
 	seat := p.seatOf(from)
+	if n.round > p.round+maxRounds {
+		p.accuse(from, "a vote in round %d, and here it is %d", n.round, p.round)
+		return
+	}
 	if p.state != looking {
 		if n.state == looking {
 			p.notify(from)

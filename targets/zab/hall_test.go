@@ -35,14 +35,13 @@ type hall struct {
 // host is a process and its disk.
 type host struct {
 	*Server
-	id       int
-	up       bool
-	paused   bool
-	lives    uint64
-	snapshot []byte
-	log      [][]byte
-	back     time.Duration   // of its monotonic clock
-	late     []machine.Event // came while it was paused
+	id     int
+	up     bool
+	paused bool
+	lives  uint64
+	platter
+	back time.Duration   // of its monotonic clock
+	late []machine.Event // came while it was paused
 }
 
 const beat = 10 * time.Millisecond
@@ -74,13 +73,14 @@ func (h *hall) start(n *host) {
 	n.lives++
 	n.up, n.paused, n.late = true, false, nil
 	seed := 1000*n.lives + uint64(n.id) + h.rand.Uint64N(1<<40)<<16
-	c := machine.Config{ID: n.id, Voters: h.voters, Observers: h.observers, Seed: seed, Snapshot: n.snapshot, Log: n.log, Options: h.o}
+	c := machine.Config{ID: n.id, Voters: h.voters, Observers: h.observers, Seed: seed, Snapshot: n.snapshot, Log: n.records, Options: h.o}
 	n.Server = New(c).(*Server)
 }
 
 // crash ends a process, and its connections.
 func (h *hall) crash(n *host) {
 	n.up = false
+	n.platter.crash()
 	for id := uint64(1); id <= h.conns; id++ {
 		if c := h.clients[id]; c != nil && c.at == n {
 			c.closed = true
@@ -108,10 +108,10 @@ func (h *hall) step(n *host, e machine.Event) {
 	e.Mono = time.Duration(h.now)*beat - n.back
 	e.Wall = time.UnixMilli(1_700_000_000_000).Add(time.Duration(h.now) * beat)
 	fx := n.Step(e)
-	if fx.Snapshot != nil {
-		n.snapshot, n.log = fx.Snapshot, nil
+	for _, a := range fx.Accused {
+		h.violate("n%d accuses n%d: %s", n.id, a.Node, a.Why)
 	}
-	n.log = append(n.log, fx.Log...)
+	n.put(fx)
 	for _, m := range fx.Send {
 		if h.rand.Float64() >= h.loss {
 			h.mail = append(h.mail, letter{h.now + 1 + h.rand.IntN(h.delay+1), m})

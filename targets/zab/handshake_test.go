@@ -138,22 +138,46 @@ func TestNobodyIsServedWhileLooking(t *testing.T) {
 	}
 }
 
-// TestSessionMoved: what still comes through the connection that a session has left is refused, and that connection closed.
+// TestSessionMoved: what still comes through the connection that a session has left is not done, and that connection closed without an answer.
 func TestSessionMoved(t *testing.T) {
-	for _, q := range []jute.Request{creating("/late", "", 0), toSync("/")} {
+	for _, q := range []jute.Request{creating("/late", "", 0), toSync("/"), exists("/")} {
 		h := newHall(t, 3, 3, 0, machine.Options{})
 		lead, follower := h.elect()
 		for i, way := range [][2]*host{{lead, follower}, {follower, lead}} {
 			old := h.connect(way[0])
 			now := h.open(way[1], old)
 			h.until("moved", func() bool { return now.greeted })
-			old.want(jute.SessionMoved, q)
-			if !old.closed {
-				t.Error("the old connection is open")
+			if way[0] == follower {
+				old.want(jute.NoNode, exists("/late"))
+			}
+			if way[0] == follower && q.Op == jute.Exists {
+				continue
+			}
+			answered := len(old.replies)
+			old.send(q)
+			h.until("the old connection is closed", func() bool { return old.closed })
+			if len(old.replies) > answered {
+				t.Errorf("it was answered %+v", old.replies[answered])
 			}
 			now.want(jute.NoNode, exists("/late"))
 			now.want(jute.OK, creating([]string{"/a", "/b"}[i], "", 0))
 		}
+	}
+}
+
+// TestCloseOfASessionThatHasMoved: whoever knows a session can end it, also on a connection that it has left, and its new one ends with it.
+func TestCloseOfASessionThatHasMoved(t *testing.T) {
+	h := newHall(t, 3, 3, 0, machine.Options{})
+	lead, follower := h.elect()
+	for _, way := range [][2]*host{{lead, follower}, {follower, lead}} {
+		old := h.connect(way[0])
+		old.want(jute.OK, creating("/mine", "", jute.FlagEphemeral))
+		h.pass(20) // the other server hears of it, too
+		now := h.open(way[1], old)
+		h.until("moved", func() bool { return now.greeted })
+		old.want(jute.OK, jute.Request{Op: jute.CloseSession})
+		h.until("its connection is closed", func() bool { return now.closed })
+		h.connect(way[1]).want(jute.NoNode, exists("/mine"))
 	}
 }
 
@@ -170,16 +194,18 @@ func TestOddRequests(t *testing.T) {
 	}
 	c.want(jute.Unimplemented, jute.Request{Op: jute.Check, Path: "/a", Version: -1})
 	c.want(jute.ReconfigDisabled, jute.Request{Op: jute.Reconfig})
-	c.want(jute.OK, jute.Request{Op: jute.SASL})
+	c.want(jute.OK, jute.Request{Op: jute.SASL, Body: []byte{0, 0, 0, 1, 'x'}})
 	c.want(jute.MarshallingError, jute.Request{Op: jute.AddWatch, Path: "/a", Mode: 7})
 	c.want(jute.NoWatcher, jute.Request{Op: jute.RemoveWatches, Path: "/a", Mode: jute.WatcherAny})
+	before, answered := follower.tree.Zxid(), len(c.replies)
 	c.asked = append(c.asked, jute.Request{Xid: 70, Op: jute.Delete})
 	c.frame([]byte{0, 0, 0, 70, 0, 0, 0, byte(jute.Delete), 0})
-	if got := c.replies[len(c.replies)-1]; got.Err != jute.MarshallingError || c.closed {
-		t.Errorf("a malformed request: %+v", got)
+	h.until("it is answered", func() bool { return len(c.replies) > answered })
+	if got := c.replies[answered]; got.Err != jute.MarshallingError || got.Xid != 70 || got.Zxid != before+1 || c.closed {
+		t.Errorf("a malformed request after %#x: %+v", before, got)
 	}
 	if r := c.want(jute.OK, ping()); r.Zxid != follower.tree.Zxid() {
-		t.Errorf("a ping's zxid is %#x", r.Zxid)
+		t.Errorf("a ping: %+v", r)
 	}
 	r := c.want(jute.Unimplemented, jute.Request{Op: 4711})
 	if r.Zxid != -1 || !c.closed {
@@ -189,6 +215,13 @@ func TestOddRequests(t *testing.T) {
 	c.frame([]byte{0, 0, 0, 1, 0, 0, 0, byte(jute.Auth), 0})
 	if !c.closed {
 		t.Error("a malformed auth: the connection is open")
+	}
+	for _, body := range [][]byte{nil, {0, 0, 0, 1}, {0xff, 0xff, 0xff, 0xff}} {
+		c = h.connect(follower)
+		q := jute.Request{Op: jute.SASL, Body: body}
+		if c.frame(q.Encode()); !c.closed {
+			t.Errorf("a token of %x: the connection is open", body)
+		}
 	}
 	c = h.connect(follower)
 	c.frame([]byte{1})

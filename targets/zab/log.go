@@ -75,6 +75,9 @@ func (l *log) find(zxid int64) (pos uint64) {
 	return l.basePos + uint64(n)
 }
 
+// has tells whether a zxid is that of a transaction that is held, or the base's.
+func (l *log) has(zxid int64) bool { return zxid >= l.base && l.zxid(l.find(zxid)) == zxid }
+
 func (l *log) append(t txn) {
 	if t.zxid <= l.last() {
 		panic(fmt.Sprintf("zab: zxid %#x after %#x in the log", t.zxid, l.last()))

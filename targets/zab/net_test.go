@@ -54,18 +54,17 @@ type letter struct {
 // node is a process and its disk.
 type node struct {
 	*peer
-	w        *world
-	id       int
-	up       bool
-	lives    uint64
-	snapshot []byte
-	records  [][]byte
-	pending  []write
-	applied  int // of w.order
-	seq      uint64
-	snapped  int64
-	zxids    []int64 // on the synced disk, beside the snapshot
-	led      bool
+	w     *world
+	id    int
+	up    bool
+	lives uint64
+	platter
+	pending []write
+	applied int // of w.order
+	seq     uint64
+	snapped int64
+	zxids   []int64 // on the synced disk, beside the snapshot
+	led     bool
 }
 
 type write struct {
@@ -130,12 +129,13 @@ func (n *node) crash() {
 		return
 	}
 	n.up = false
-	if len(n.pending) > 0 && n.pending[0].fx.Snapshot == nil && n.w.rand.IntN(2) == 0 {
+	if len(n.pending) > 0 && !n.pending[0].fx.Installed && n.w.rand.IntN(2) == 0 {
 		if k := n.w.rand.IntN(len(n.pending[0].fx.Log) + 1); k > 0 {
 			n.sync(machine.Effects{Log: n.pending[0].fx.Log[:k]})
 		}
 	}
 	n.pending = nil
+	n.platter.crash()
 }
 
 // image is the service's snapshot: how much was applied, and its digest.
@@ -186,6 +186,9 @@ func (n *node) step(do func()) {
 		n.take(news)
 	}
 	n.finish()
+	for _, a := range fx.Accused {
+		n.w.violate("n%d accuses n%d: %s", n.id, a.Node, a.Why)
+	}
 	n.check()
 	if len(fx.Log) == 0 && fx.Snapshot == nil && len(n.pending) == 0 {
 		n.send(fx.Send)
@@ -205,12 +208,13 @@ func (n *node) flush() {
 }
 
 func (n *node) sync(fx machine.Effects) {
-	if fx.Snapshot != nil {
-		n.snapshot, n.records, n.zxids = fx.Snapshot, nil, nil
+	n.put(fx)
+	log := fx.Log
+	if fx.Installed {
 		n.snapped, _, _, _ = decodeImage(fx.Snapshot)
+		n.zxids, log = nil, fx.Tail
 	}
-	n.records = append(n.records, fx.Log...)
-	for _, b := range fx.Log {
+	for _, b := range log {
 		if t, ok := txnOf(b); ok {
 			n.zxids = append(n.zxids, t.zxid)
 		} else if b[0] == recordTruncate {

@@ -32,7 +32,9 @@ const (
 	earlyFrames  = 1024 // kept that have overtaken others
 	maxCounter   = 1<<32 - 1
 	maxEpoch     = 1<<31 - 1
-	overflowAt   = 100 // of the flaw counterOverflow
+	maxLeap      = 1 << 20 // epochs that a server can have missed: whoever says more would use them all up
+	maxRounds    = 1 << 32 // rounds of elections, likewise
+	overflowAt   = 100     // of the flaw counterOverflow
 )
 
 // timing in ticks, and sizes in transactions.

@@ -41,6 +41,9 @@ type peer struct {
 	timing
 	limit uint64 // greatest counter
 	take  func() []byte
+	// What a leader says is looked at before it is logged; nil: all is well.
+	sound func(zxid int64, body []byte) bool             // a transaction
+	whole func(zxid int64, pos uint64, body []byte) bool // a snapshot
 
 	// Persistent state.
 	accepted uint64 // acceptedEpoch: the last epoch whose leader this server has promised to follow and no older one
@@ -194,6 +197,9 @@ func (p *peer) finish() {
 		p.save(p.encodeImage())
 		p.drawSnapshot()
 	}
+	if p.out.Installed {
+		p.out.Log = p.out.Log[:0]
+	}
 	p.trim()
 	for _, l := range p.learners {
 		p.flush(l.channel)
@@ -209,12 +215,19 @@ func (p *peer) record(b []byte) {
 		p.held = append(p.held, b)
 		return
 	}
-	p.out.Log = append(p.out.Log, b)
+	p.write(b)
+}
+
+func (p *peer) write(b ...[]byte) {
+	p.out.Log = append(p.out.Log, b...)
+	if p.out.Snapshot != nil {
+		p.out.Tail = append(p.out.Tail, b...)
+	}
 }
 
 // release what the flaw ackNewLeaderEarly has held back.
 func (p *peer) release() {
-	p.out.Log = append(p.out.Log, p.held...)
+	p.write(p.held...)
 	p.held = nil
 }
 
@@ -250,6 +263,17 @@ func (p *peer) serves() bool {
 func (p *peer) leads() bool { return p.state == leading && p.stage == established }
 
 func (p *peer) majority(n int) bool { return 2*n > len(p.voters) }
+
+// accuse a server of what no correct one says. The link with it is for the caller to end.
+func (p *peer) accuse(id int, format string, args ...any) {
+	p.out.Accused = append(p.out.Accused, machine.Accusation{Node: id, Why: fmt.Sprintf(format, args...)})
+}
+
+// accuseLeader, and look for another one.
+func (p *peer) accuseLeader(format string, args ...any) {
+	p.accuse(p.leader, format, args...)
+	p.look()
+}
 
 func (p *peer) post(to int, body []byte) {
 	p.out.Send = append(p.out.Send, machine.Message{From: p.id, To: to, Body: body})

@@ -32,6 +32,8 @@ type order struct {
 	q       jute.Request
 	body    []byte // of q, as it came
 	touched []int64
+
+	malformed bool // of q nothing but the number and the kind are known: it is refused
 }
 
 func (o *order) encode() []byte {
@@ -56,7 +58,7 @@ func (o *order) encode() []byte {
 
 var errSession = errors.New("an order of nobody's")
 
-// decode what another server has sent. A request that is malformed is one that no server sends.
+// decode what another server has sent.
 func (o *order) decode(b []byte) error {
 	d := machine.NewDecoder(b)
 	*o = order{kind: orderKind(d.Byte()), conn: d.Uint(), seq: d.Uint(), session: d.Int(), timeout: int32(d.Int())}
@@ -77,7 +79,9 @@ func (o *order) decode(b []byte) error {
 		return nil
 	}
 	var err error
-	o.q, err = jute.DecodeRequest(o.body)
+	if o.q, err = jute.DecodeRequest(o.body); isMarshalling(err) {
+		o.malformed, err = true, nil
+	}
 	return err
 }
 
@@ -134,8 +138,10 @@ func (s *Server) write(o *order) {
 	zxid := s.peer.nextZxid()
 	x := tree.Txn{Session: o.session, Cxid: o.q.Xid, Zxid: zxid, Time: s.wall, Op: jute.Failure}
 	switch {
-	case s.moved(o):
+	case s.moved(o) && o.q.Op != jute.CloseSession: // which is for whoever knows the session, as in ZooKeeper
 		x.Err = jute.SessionMoved
+	case o.malformed:
+		x.Err = jute.MarshallingError
 	case o.q.Op == jute.Reconfig:
 		x.Err = jute.ReconfigDisabled
 	default:
@@ -156,17 +162,33 @@ func (s *Server) write(o *order) {
 	}
 }
 
+var errBody = errors.New("a transaction of another zxid")
+
+// decodeBody is what write proposes as zxid.
+func decodeBody(zxid int64, body []byte) (conn, seq uint64, x tree.Txn, err error) {
+	d := machine.NewDecoder(body)
+	conn, seq = d.Uint(), d.Uint()
+	if x, err = tree.DecodeTxn(d.Bytes()); err == nil {
+		err = d.Done()
+	}
+	if err == nil && x.Zxid != zxid {
+		err = errBody
+	}
+	return conn, seq, x, err
+}
+
+// sound tells whether a leader's transaction is one. Whether it fits the state nobody knows before it is applied: one that does not ends the server then.
+func (s *Server) sound(zxid int64, body []byte) bool {
+	_, _, _, err := decodeBody(zxid, body)
+	return err == nil
+}
+
 // deliver a transaction: it is committed. Whoever watches hears of it first, then whoever has asked for it, and then come the reads that wait
 // (claim Z10).
 func (s *Server) deliver(zxid int64, body []byte) {
-	d := machine.NewDecoder(body)
-	conn, seq := d.Uint(), d.Uint()
-	x, err := tree.DecodeTxn(d.Bytes())
-	if err == nil {
-		err = d.Done()
-	}
-	if err != nil || x.Zxid != zxid {
-		panic(fmt.Sprintf("zab: %#x is committed, and is %#x: %v", zxid, x.Zxid, err))
+	conn, seq, x, err := decodeBody(zxid, body)
+	if err != nil {
+		panic(fmt.Sprintf("zab: %#x is committed: %v", zxid, err))
 	}
 	r, changes := s.tree.Apply(&x)
 	s.applied++

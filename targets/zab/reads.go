@@ -34,7 +34,9 @@ func (s *Server) perform(c *connection, q *jute.Request, code jute.Code) jute.Re
 		return r
 	}
 	switch q.Op {
-	case jute.Auth, jute.SASL, jute.Ping:
+	case jute.Auth, jute.SASL:
+	case jute.Ping:
+		r.Xid = jute.XidPing // whatever the request's was
 	case jute.WhoAmI:
 		r.IDs = known(c.who)
 	case jute.SetWatches, jute.SetWatches2:

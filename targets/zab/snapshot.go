@@ -43,23 +43,22 @@ func (p *peer) drawSnapshot() {
 	p.due = p.saved + p.snapCount/2 + p.rand.Uint64N(p.snapCount/2+1)
 }
 
-// save a snapshot of what is committed, and all that is needed beside it: together they replace the disk.
+// save a snapshot of what is committed, and all that is needed beside it: together they replace the disk. What the step logs after that goes behind them.
 func (p *peer) save(image []byte) {
 	p.saved = p.committedPos
 	p.out.Snapshot = image
-	p.out.Log = append(p.out.Log[:0], numberRecord(recordLife, p.life), numberRecord(recordAccepted, p.accepted))
+	p.out.Tail = append(p.out.Tail[:0], numberRecord(recordLife, p.life), numberRecord(recordAccepted, p.accepted))
 	for pos := p.committedPos + 1; pos <= p.log.lastPos(); pos++ {
-		p.out.Log = append(p.out.Log, p.log.at(pos).record)
+		p.out.Tail = append(p.out.Tail, p.log.at(pos).record)
 	}
-	p.out.Log = append(p.out.Log, numberRecord(recordCurrent, p.current))
-	p.held = nil
+	p.out.Tail = append(p.out.Tail, numberRecord(recordCurrent, p.current))
 }
 
 // install the leader's snapshot in place of the log. It is durable with this step, whatever becomes of the synchronization (ZOOKEEPER-3642).
 func (p *peer) install(image []byte) {
 	zxid, pos, body, err := decodeImage(image)
-	if err != nil || zxid <= p.committed {
-		p.look()
+	if err != nil || zxid <= p.committed || p.whole != nil && !p.whole(zxid, pos, body) {
+		p.accuseLeader("a snapshot up to %#x after %#x: %v", zxid, p.committed, err)
 		return
 	}
 	p.counts.SnapshotsLoaded++
@@ -68,6 +67,7 @@ func (p *peer) install(image []byte) {
 	p.say(news{kind: installed, zxid: zxid, body: body})
 	if p.saved = pos; p.flaw != keepHalfSnapshot {
 		p.save(image)
+		p.out.Installed, p.held = true, nil
 	}
 	p.drawSnapshot()
 }

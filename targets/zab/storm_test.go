@@ -2,6 +2,7 @@ package zab
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -21,6 +22,9 @@ func storm(seed uint64, flaw string, ticks int) (*world, string) {
 	}
 	busy := r.Float64() * 0.5
 	calm := 20 + r.IntN(200) // ticks between faults
+	for _, n := range w.nodes {
+		n.platter.rand = rand.New(rand.NewPCG(seed, uint64(100+n.id)))
+	}
 	w.startAll()
 	for until := 0; w.now < ticks && w.broken == ""; {
 		if w.now >= until {
@@ -143,7 +147,7 @@ const storms = 300
 // TestStorms: claims B1 to B6, B8, B12, E1, E5 under random faults, and that all comes to rest after them.
 func TestStorms(t *testing.T) {
 	var kinds [syncKinds]uint64
-	told, sure, txns, epochs, snaps := 0, 0, 0, 0, uint64(0)
+	told, sure, txns, epochs, late, lost, snaps := 0, 0, 0, 0, 0, 0, uint64(0)
 	for seed := range uint64(storms) {
 		w, broken := storm(seed, "", 2500)
 		if broken != "" {
@@ -154,16 +158,16 @@ func TestStorms(t *testing.T) {
 			for k := range kinds {
 				kinds[k] += n.syncs[k]
 			}
-			snaps += n.counts.SnapshotsTaken
+			late, lost, snaps = late+n.late, lost+n.lost, snaps+n.counts.SnapshotsTaken
 		}
 	}
-	t.Logf("%d storms: %d transactions, %d epochs, DIFF TRUNC TRUNC+DIFF SNAP %v, %d told, %d confirmed, %d snapshots", storms, txns, epochs, kinds, told, sure, snaps)
+	t.Logf("%d storms: %d transactions, %d epochs, DIFF TRUNC TRUNC+DIFF SNAP %v, %d told, %d confirmed, %d snapshots, %d of them late, %d lost", storms, txns, epochs, kinds, told, sure, snaps, late, lost)
 	for k, n := range kinds {
 		if n == 0 {
 			t.Errorf("no learner was synchronized in way %d", k)
 		}
 	}
-	if told == 0 || sure == 0 || txns == 0 || snaps == 0 {
+	if told == 0 || sure == 0 || txns == 0 || late == 0 || lost == 0 {
 		t.Error("the storms were calm")
 	}
 }

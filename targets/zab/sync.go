@@ -1,7 +1,5 @@
 package zab
 
-import "fmt"
-
 // syncKind is how a learner is brought to its leader's history (claim B7).
 type syncKind uint8
 
@@ -106,13 +104,15 @@ func (p *peer) onSync(i *item) {
 }
 
 func (p *peer) truncate(zxid int64) {
-	if zxid < p.committed {
-		panic(fmt.Sprintf("zab: told to truncate to %#x, and %#x is committed", zxid, p.committed))
+	switch {
+	case zxid < p.committed:
+		p.accuseLeader("to be truncated is %#x, and %#x is committed", zxid, p.committed)
+		return
+	case !p.log.has(zxid):
+		p.accuseLeader("to be truncated is %#x, which is not in the log", zxid)
+		return
 	}
 	pos := p.log.find(zxid)
-	if p.log.zxid(pos) != zxid {
-		panic(fmt.Sprintf("zab: told to truncate to %#x, which is not in the log", zxid))
-	}
 	if p.flaw == truncateOneTooMany && pos > p.committedPos {
 		pos--
 	}
@@ -122,8 +122,16 @@ func (p *peer) truncate(zxid int64) {
 	p.record(numberRecord(recordTruncate, uint64(p.log.last())))
 }
 
-// append a transaction of the leader's to the log.
+// append a transaction of the leader's to the log. It must be the next one, of no epoch after the leader's.
 func (p *peer) append(t txn) {
+	if last := p.log.last(); t.zxid != last+1 && (epochOf(t.zxid) <= epochOf(last) || counterOf(t.zxid) != 1) || epochOf(t.zxid) > p.under {
+		p.accuseLeader("%#x is proposed in epoch %d after %#x", t.zxid, p.under, last)
+		return
+	}
+	if p.sound != nil && !p.sound(t.zxid, t.body()) {
+		p.accuseLeader("%#x is no transaction", t.zxid)
+		return
+	}
 	t.quiet = p.phase != serving
 	p.log.append(t)
 	p.record(t.record)
@@ -143,7 +151,11 @@ func (p *peer) onProposal(t txn) {
 // the beginning of these records leaves no epoch without its history (ZOOKEEPER-4643). The acknowledgement leaves when all of them are durable
 // (ZOOKEEPER-4646), and before that of any proposal (ZOOKEEPER-4685).
 func (p *peer) onNewLeader(epoch uint64) {
-	if p.phase != joining || epoch != p.under {
+	if p.phase != joining {
+		return
+	}
+	if epoch != p.under {
+		p.accuseLeader("epoch %d is new, and it leads epoch %d", epoch, p.under)
 		return
 	}
 	if p.current != epoch {
@@ -199,6 +211,9 @@ func (p *peer) upToDate(l *learner) {
 
 func (p *peer) onUpToDate(zxid int64) {
 	if p.phase != enrolled {
+		return
+	}
+	if !p.committable(zxid) {
 		return
 	}
 	p.release()

@@ -16,7 +16,7 @@ import (
 // none that it has asked for after it; an event comes before the data that it announces and before the reply to the write that has made it; a request is
 // executed once or never, and whoever is not told which has lost his connection.
 //
-// Divergence from ZooKeeper:
+// Divergence from ZooKeeper 3.8, all that a client of one version could tell by:
 //
 //   - A session belongs to the connection on which the leader has validated it last, not to that connection's server.
 //   - A session's time-out is what it was made with. A client that comes back and asks for another one is told the old one.
@@ -24,8 +24,14 @@ import (
 //     leap for them: see observe.
 //   - A connection's writes behind a sync wait for it. In ZooKeeper, too, the sync's reply is sent before theirs.
 //   - The reply to a sync carries the zxid that it stands for, not that of the server's last transaction.
-//   - A malformed request, and a sync whose session has moved, use up no zxid.
-//   - Containers and TTL nodes are looked after every ten ticks of sessions, not every minute.
+//   - A sync whose session has moved uses up no zxid. A multi of no parts, and one whose session has moved, are refused as any other write.
+//   - Watches of several modes that one connection leaves on one path stand side by side, as since ZooKeeper 3.9 (ZOOKEEPER-4466), and checkWatches asks for
+//     the connection's own. In 3.8 the last mode replaces the others, and anybody's watch will do.
+//   - TTL nodes can be had without asking for them (extendedTypesEnabled). Containers and TTL nodes are looked after every ten ticks of sessions, not every
+//     minute.
+//   - Text that is no UTF-8, or beyond its first three bytes, is given back as it came, and not as Java's characters of 16 bits have it.
+//   - A check by itself that holds is Unimplemented: ZooKeeper does not answer it. Neither does a createTTL without a TTL's flags, and a time below 0, end the
+//     server: its arguments are bad.
 //   - There are no local sessions, no read-only servers, no SASL (it is answered as by a ZooKeeper without it), no reconfiguration, no quotas. What is
 //     outstanding is limited by the front end.
 type Server struct {
@@ -36,7 +42,8 @@ type Server struct {
 	peer *peer
 
 	tree    *tree.Tree
-	applied uint64 // position of the last transaction that the tree has
+	vetted  *tree.Tree // of a leader's snapshot that is about to be installed
+	applied uint64     // position of the last transaction that the tree has
 	clock
 	stamp stamp
 	desk
@@ -89,6 +96,7 @@ func Load(c machine.Config) (*Server, error) {
 		return nil, err
 	}
 	s.peer = p
+	p.sound, p.whole = s.sound, s.whole
 	for n, ok := p.next(); ok; n, ok = p.next() {
 		if n.kind == installed {
 			if err := s.install(n.body); err != nil {
@@ -101,7 +109,7 @@ func Load(c machine.Config) (*Server, error) {
 
 // Step takes one event. The slices of the effects, not what they hold, are used again by the next Step.
 func (s *Server) Step(e machine.Event) machine.Effects {
-	s.out = machine.Effects{Log: s.out.Log[:0], Send: s.out.Send[:0], Reply: s.out.Reply[:0], Applied: s.out.Applied[:0]}
+	s.out = machine.Effects{Log: s.out.Log[:0], Tail: s.out.Tail[:0], Send: s.out.Send[:0], Reply: s.out.Reply[:0], Applied: s.out.Applied[:0], Accused: s.out.Accused[:0]}
 	s.observe(e)
 	s.peer.begin(&s.out)
 	switch {
@@ -142,9 +150,7 @@ func (s *Server) drain() {
 		case delivered:
 			s.deliver(n.zxid, n.body)
 		case installed:
-			if err := s.install(n.body); err != nil {
-				panic(fmt.Sprintf("zab: the leader's snapshot: %v", err))
-			}
+			s.tree, s.applied, s.vetted = s.vetted, binary.BigEndian.Uint64(n.body[len(n.body)-8:]), nil
 		case forwarded:
 			s.lead(n.from, n.body)
 		case told:
@@ -173,6 +179,20 @@ func (s *Server) change(now stamp) {
 
 // image of the state, for the peer: the tree, and behind it the position that it has.
 func (s *Server) image() []byte { return binary.BigEndian.AppendUint64(s.tree.Encode(), s.applied) }
+
+// whole tells whether a leader's snapshot is one of these, and keeps what it holds until it is installed.
+func (s *Server) whole(zxid int64, pos uint64, image []byte) bool {
+	n := len(image) - 8
+	if n < 0 || binary.BigEndian.Uint64(image[n:]) != pos {
+		return false
+	}
+	t, err := tree.Decode(image[:n])
+	if err != nil || t.Zxid() != zxid {
+		return false
+	}
+	s.vetted = t
+	return true
+}
 
 func (s *Server) install(image []byte) error {
 	n := len(image) - 8

@@ -43,11 +43,14 @@ func Digest(userPassword string) jute.ID {
 }
 
 // Authenticate gives the identities that a connection earns by an Auth request, besides those it has. super is the superuser's digest
-// as Digest makes it; empty: there is none. ok is false where the scheme is unknown: the connection is to be told AuthFailed,
+// as Digest makes it; empty: there is none. ok is false where the scheme is unknown, or there is nothing to digest: the connection is to be told AuthFailed,
 // and closed. Scheme ip earns what the connection has already.
 func Authenticate(scheme string, auth []byte, super string) (earned []jute.ID, ok bool) {
 	switch scheme {
 	case schemeDigest:
+		if auth == nil {
+			return nil, false
+		}
 		id := Digest(string(auth))
 		if super != "" && id.ID == super {
 			earned = append(earned, jute.ID{Scheme: schemeSuper})

@@ -59,8 +59,8 @@ func (t *Tree) part(x, sub *Txn, r *jute.Result) {
 		t.step(x, sub)
 	case jute.SetData:
 		r.Stat = t.step(x, sub)
-	case jute.Create, jute.Create2, jute.CreateContainer, jute.CreateTTL:
-		r.Op, r.Path, r.Stat = jute.Create, sub.Path, t.step(x, sub)
+	case jute.Create, jute.CreateContainer, jute.CreateTTL:
+		r.Path, r.Stat = sub.Path, t.step(x, sub) // a container and a TTL node are answered with their Stat
 	default:
 		panic(fmt.Sprintf("tree: operation %d in a multi", sub.Op))
 	}
@@ -114,12 +114,12 @@ func (t *Tree) create(head, x *Txn) jute.Stat {
 		panic(fmt.Sprintf("tree: %#x creates %s, which cannot be", head.Zxid, x.Path))
 	}
 	parent.cversion, parent.pzxid = x.ParentCversion, head.Zxid
-	parent.children.Insert(nameOf(x.Path))
 	t.seal(parent)
 	n := &node{
 		czxid: head.Zxid, mzxid: head.Zxid, pzxid: head.Zxid, ctime: head.Time, mtime: head.Time,
 		owner: owner, data: bytes.Clone(x.Data), acl: shared(x.ACL),
 	}
+	parent.children.Insert(child{nameOf(x.Path), n})
 	t.add(x.Path, n)
 	t.change(jute.EventCreated, x.Path, n)
 	t.change(jute.EventChildrenChanged, above, parent)

@@ -170,7 +170,7 @@ func TestDecodeRefusesDisorder(t *testing.T) {
 		w.Int(1000)
 		w.Uint(uint64(len(list)))
 		for _, e := range list {
-			(&Tree{}).write(&w, e.path, e.n)
+			w.node([]byte(e.path), e.n)
 		}
 		b := binary.LittleEndian.AppendUint64(w.B, machine.Sum(0, w.B))
 		tree, err := Decode(b)

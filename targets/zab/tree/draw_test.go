@@ -170,6 +170,9 @@ func (d *draw) request() jute.Request {
 	switch d.IntN(16) {
 	default:
 		q.Op = pick(d, jute.Create, jute.Create, jute.Create2)
+		if d.IntN(20) == 0 {
+			q.Flags = pick(d, jute.FlagContainer, jute.FlagTTL, 7)
+		}
 	case 0, 1, 2:
 		q.Op = jute.Delete
 	case 3, 4, 5:

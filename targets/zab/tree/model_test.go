@@ -73,7 +73,9 @@ func (m *model) do(k Ask) jute.Response {
 		}
 		delete(m.sessions, k.Session)
 	case jute.Check:
-		r.Err = jute.Unimplemented
+		if r.Err = m.one(k, q, &jute.Result{}); r.Err == jute.OK {
+			r.Err = jute.Unimplemented
+		}
 	case jute.Multi:
 		m.multi(k, &r)
 	default:
@@ -94,6 +96,16 @@ func (m *model) multi(k Ask, r *jute.Response) {
 	nodes := m.copied()
 	r.Sub = make([]jute.Result, len(k.Request.Sub))
 	for i, q := range k.Request.Sub {
+		if q.Op == jute.Create2 || q.Op == jute.CreateContainer || q.Op == jute.CreateTTL && q.Flags != 5 && q.Flags != 6 {
+			q.Op = jute.Create
+		}
+		if q.Op == jute.Create && (q.Flags == 5 || q.Flags == 6) {
+			m.nodes, m.changes, r.Sub, r.Err = nodes, nil, nil, jute.MarshallingError
+			return
+		}
+		if q.Op == jute.Create && q.Flags == 4 {
+			q.Op = jute.CreateContainer
+		}
 		res := jute.Result{Op: q.Op}
 		if code := m.one(k, q, &res); code != jute.OK {
 			m.nodes, m.changes = nodes, nil
@@ -104,8 +116,6 @@ func (m *model) multi(k Ask, r *jute.Response) {
 			return
 		}
 		switch q.Op {
-		case jute.Create2, jute.CreateTTL, jute.CreateContainer:
-			res.Op = jute.Create
 		case jute.Delete:
 			res.Path = ""
 		case jute.Check:
@@ -174,9 +184,9 @@ func (m *model) one(k Ask, q jute.Request, r *jute.Result) jute.Code {
 
 func (m *model) create(k Ask, q jute.Request, r *jute.Result) jute.Code {
 	container, ttl := q.Op == jute.CreateContainer, q.Op == jute.CreateTTL
-	ephemeral := q.Flags == 1 || q.Flags == 3
+	ephemeral := (q.Flags == 1 || q.Flags == 3) && !container
 	switch {
-	case q.Flags < 0 || q.Flags > 6, ttl != (q.Flags == 5 || q.Flags == 6), container && ephemeral, ttl && (q.TTL <= 0 || q.TTL >= 1<<40):
+	case q.Flags < 0 || q.Flags > 6, ttl != (q.Flags == 5 || q.Flags == 6), ttl && (q.TTL <= 0 || q.TTL >= 1<<40):
 		return jute.BadArguments
 	}
 	if _, open := m.sessions[k.Session]; !open {
@@ -265,7 +275,7 @@ func (m *model) delete(k Ask, q jute.Request, r *jute.Result) jute.Code {
 
 func (m *model) collect(k Ask, q jute.Request, r *jute.Result) jute.Code {
 	if k.Session != 0 {
-		return jute.Unimplemented
+		return jute.BadArguments
 	}
 	if !strings.Contains(q.Path, "/") || strings.Contains(q.Path, "\x00") || q.Path == "/" || q.Path == "/zookeeper" || q.Path == "/zookeeper/config" {
 		return jute.BadArguments
@@ -409,7 +419,7 @@ func TestTreeIsTheModel(t *testing.T) {
 		jute.Delete:          {0, -8, -101, -102, -103, -111, -112},
 		jute.SetData:         {0, -8, -101, -102, -103, -112},
 		jute.SetACL:          {0, -8, -101, -102, -103, -112, -114},
-		jute.DeleteContainer: {0, -8, -101, -103, -111, -6},
+		jute.DeleteContainer: {0, -8, -101, -103, -111},
 		jute.CreateTTL:       {0, -8, -101, -102},
 		jute.CreateContainer: {0, -8, -101, -102},
 		jute.Multi:           {0, -5},

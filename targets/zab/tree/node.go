@@ -33,10 +33,23 @@ type node struct {
 	owner               int64
 	data                []byte
 	acl                 []jute.ACL
-	children            order.Keys[string] // their names
-	body                uint64             // hash of path, data and list
-	hash                uint64             // of all
+	children            order.Set[child, string, byName]
+	body                uint64 // hash of path, data and list
+	hash                uint64 // of all
 }
+
+// child is a node below another, under its name. A walk over the tree need not look each one up by its path.
+type child struct {
+	name string
+	*node
+}
+
+// byName orders children.
+type byName struct{}
+
+func (byName) Key(c child) string              { return c.name }
+func (byName) Below(c child, name string) bool { return c.name < name }
+func (byName) Above(c child, name string) bool { return c.name > name }
 
 func (n *node) stat() jute.Stat {
 	s := jute.Stat{

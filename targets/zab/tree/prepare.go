@@ -41,7 +41,9 @@ func (a *Ahead) Prepare(k Ask) Txn {
 	case jute.Multi:
 		code = a.parts(&k, &x)
 	case jute.Check:
-		code = jute.Unimplemented
+		if code = a.prepare(&k, q, &x); code == jute.OK {
+			code = jute.Unimplemented // ZooKeeper stumbles over one that holds, and does not answer at all
+		}
 	default:
 		code = a.prepare(&k, q, &x)
 	}
@@ -67,9 +69,15 @@ func (a *Ahead) parts(k *Ask, x *Txn) jute.Code {
 	}
 	x.Sub = make([]Txn, len(list))
 	a.multi = true
+	whole := jute.OK
 	for i := range list {
-		x.Sub[i].Op = list[i].Op
-		code := a.prepare(k, &list[i], &x.Sub[i])
+		one := list[i]
+		if whole = within(&one); whole != jute.OK {
+			a.rollBack()
+			break
+		}
+		x.Sub[i].Op = one.Op
+		code := a.prepare(k, &one, &x.Sub[i])
 		if code == jute.OK {
 			continue
 		}
@@ -87,6 +95,26 @@ func (a *Ahead) parts(k *Ask, x *Txn) jute.Code {
 	}
 	clear(a.undo)
 	a.multi, a.undo = false, a.undo[:0]
+	return whole
+}
+
+// within a multi the flags alone say what is created (Op.create). A TTL without a time is not a part's failure but that of the whole.
+func within(q *jute.Request) jute.Code {
+	switch q.Op {
+	case jute.Create, jute.Create2, jute.CreateContainer, jute.CreateTTL:
+	default:
+		return jute.OK
+	}
+	switch q.Flags {
+	case jute.FlagTTL, jute.FlagTTLSequential:
+		if q.Op != jute.CreateTTL {
+			return jute.MarshallingError
+		}
+	case jute.FlagContainer:
+		q.Op = jute.CreateContainer
+	default:
+		q.Op = jute.Create
+	}
 	return jute.OK
 }
 
@@ -126,10 +154,8 @@ func (a *Ahead) prepare(k *Ask, q *jute.Request, x *Txn) jute.Code {
 // validMode tells whether the flags and the TTL of a create go together with its operation.
 func validMode(q *jute.Request) bool {
 	switch q.Flags {
-	case jute.FlagPersistent, jute.FlagSequential, jute.FlagContainer:
+	case jute.FlagPersistent, jute.FlagSequential, jute.FlagContainer, jute.FlagEphemeral, jute.FlagEphemeralSeq:
 		return q.Op != jute.CreateTTL
-	case jute.FlagEphemeral, jute.FlagEphemeralSeq:
-		return q.Op == jute.Create || q.Op == jute.Create2
 	case jute.FlagTTL, jute.FlagTTLSequential:
 		return q.Op == jute.CreateTTL && q.TTL > 0 && q.TTL <= MaxTTL
 	}
@@ -220,7 +246,7 @@ func (a *Ahead) remove(k *Ask, path string) {
 // prepareRemoval looks again at what Idle has found: a child may have come meanwhile, or a write.
 func (a *Ahead) prepareRemoval(k *Ask, q *jute.Request, x *Txn) jute.Code {
 	if k.Session != 0 {
-		return jute.Unimplemented
+		return jute.BadArguments // no client's to ask for: ZooKeeper reads a path that cannot be
 	}
 	if _, ok := parentOf(q.Path); !ok || special(q.Path) {
 		return jute.BadArguments

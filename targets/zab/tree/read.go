@@ -43,13 +43,20 @@ func (t *Tree) readNode(q *jute.Request, who []jute.ID, r *jute.Response) jute.C
 	case jute.GetData:
 		r.Data = n.data
 	case jute.GetChildren, jute.GetChildren2:
-		r.Children = n.children.List()
+		r.Children = n.names()
 	case jute.GetACL:
 		if r.ACL = n.acl; !Allowed(n.acl, jute.PermAdmin, who) {
 			r.ACL = masked(n.acl)
 		}
 	case jute.CountChildren:
-		r.Count = int32(t.below(q.Path, n))
+		switch q.Path {
+		case rootPath:
+			r.Count = int32(len(t.nodes) - 1)
+		case "":
+			r.Count = int32(len(t.nodes)) // ZooKeeper counts the root as well
+		default:
+			r.Count = int32(n.below())
+		}
 		return jute.OK
 	}
 	if q.Op != jute.GetChildren {
@@ -78,16 +85,24 @@ func (t *Tree) readAll(q *jute.Request, who []jute.ID, r *jute.Response) {
 	}
 }
 
-// below counts all descendants.
-func (t *Tree) below(path string, n *node) int {
-	if path == rootPath || path == "" {
-		return len(t.nodes) - 1
+// names of the children, ascending; nil where there are none.
+func (n *node) names() []string {
+	if n.children.Len() == 0 {
+		return nil
 	}
+	all := make([]string, 0, n.children.Len())
+	for c := range n.children.All() {
+		all = append(all, c.name)
+	}
+	return all
+}
+
+// below counts all descendants.
+func (n *node) below() int {
 	count := n.children.Len()
-	for name := range n.children.All() {
-		child := path + "/" + name
-		if c := t.nodes[child]; c.children.Len() > 0 {
-			count += t.below(child, c)
+	for c := range n.children.All() {
+		if c.children.Len() > 0 {
+			count += c.below()
 		}
 	}
 	return count
@@ -100,7 +115,8 @@ func (t *Tree) owned(session int64, prefix string) []string {
 		return nil
 	}
 	all := s.nodes.List()
-	if p := strings.TrimSpace(prefix); p == "" || p == rootPath {
+	blank := func(c rune) bool { return c <= ' ' } // to Java's trim
+	if p := strings.TrimFunc(prefix, blank); p == "" || p == rootPath {
 		return all
 	}
 	found := all[:0]

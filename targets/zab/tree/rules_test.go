@@ -174,7 +174,7 @@ func TestContainer(t *testing.T) {
 	equal(t, "one with a child stays", leader(), jute.NotEmpty)
 	l.want(jute.OK, remove("/c/a", -1))
 	equal(t, "idle", idlePaths(l.tree, 0), "/c")
-	l.want(jute.Unimplemented, gone)
+	l.want(jute.BadArguments, gone)
 	child := l.prepare(create("/c/b", 0))
 	late := l.prepareFor(0, gone)
 	equal(t, "a child came meanwhile", late.Err, jute.NotEmpty)

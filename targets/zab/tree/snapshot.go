@@ -15,6 +15,9 @@ const snapshotFormat = 1
 // spare is room for what somebody else may put behind a snapshot.
 const spare = 64
 
+// longPath is one that few are longer than.
+const longPath = 1 << 10
+
 // nodeSize is what a node takes at most, besides path, data and list, below some 2^34 transactions.
 const nodeSize = 64
 
@@ -29,24 +32,26 @@ func (t *Tree) Encode() []byte {
 		w.Int(int64(t.sessions[id].timeout))
 	}
 	w.Uint(uint64(len(t.nodes)))
-	t.write(&w, rootPath, t.nodes[rootPath])
+	w.node(append(make([]byte, 0, longPath), rootPath...), t.nodes[rootPath])
 	return binary.LittleEndian.AppendUint64(w.B, machine.Sum(0, w.B))
 }
 
-// write a node, and what is below it.
-func (t *Tree) write(w *writer, path string, n *node) {
-	w.text(path)
+// write a node, and what is below it. What is behind path may be overwritten.
+func (w *writer) node(path []byte, n *node) {
+	w.Bytes(path)
 	w.blob(n.data)
 	w.list(n.acl)
 	for _, v := range [...]int64{n.czxid, n.mzxid, n.pzxid, n.ctime, n.mtime, int64(n.version), int64(n.aversion), int64(n.cversion), n.owner} {
 		w.Int(v)
 	}
-	if path == rootPath {
-		path = ""
+	if n.children.Len() == 0 {
+		return
 	}
-	for name := range n.children.All() {
-		child := path + "/" + name
-		t.write(w, child, t.nodes[child])
+	if path[len(path)-1] != '/' {
+		path = append(path, '/')
+	}
+	for c := range n.children.All() {
+		w.node(append(path, c.name...), c.node)
 	}
 }
 
@@ -131,7 +136,7 @@ func (t *Tree) read(r *reader, last string) string {
 		r.fail(errField)
 	default:
 		if parent != nil && path != rootPath {
-			parent.children.Insert(nameOf(path))
+			parent.children.Insert(child{nameOf(path), n})
 		}
 		t.add(path, n)
 	}

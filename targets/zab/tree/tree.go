@@ -67,7 +67,7 @@ func New() *Tree {
 			n.acl, n.aversion = readable, -1
 		}
 		if parent, _ := parentOf(path); path != rootPath {
-			t.nodes[parent].children.Insert(nameOf(path))
+			t.nodes[parent].children.Insert(child{nameOf(path), n})
 		}
 		t.add(path, n)
 	}

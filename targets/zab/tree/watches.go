@@ -75,7 +75,7 @@ func (w *Watches) Add(conn uint64, kind WatchKind, path string) {
 }
 
 // Arm adds the watch that a request wants besides its answer: of Exists also where there is no node, of the other reads only where they have
-// succeeded; and the one of an AddWatch.
+// succeeded; and the one of an AddWatch. The parts of a MultiRead leave none, as in ZooKeeper (Op.getData).
 func (w *Watches) Arm(conn uint64, q *jute.Request, r *jute.Response) {
 	switch q.Op {
 	case jute.Exists:
@@ -89,10 +89,6 @@ func (w *Watches) Arm(conn uint64, q *jute.Request, r *jute.Response) {
 	case jute.GetChildren, jute.GetChildren2:
 		if q.Watch && r.Err == jute.OK {
 			w.Add(conn, WatchChild, q.Path)
-		}
-	case jute.MultiRead:
-		for i := range r.Sub {
-			w.Arm(conn, &q.Sub[i], &jute.Response{Err: r.Sub[i].Err})
 		}
 	case jute.AddWatch:
 		kind := WatchPersistent

@@ -223,6 +223,11 @@ func TestArm(t *testing.T) {
 		}
 		equal(t, fmt.Sprint("operation ", c.op, ", ", c.err), strings.Join(got, " "), c.want)
 	}
+	w := &Watches{}
+	q, r := jute.Request{Op: jute.MultiRead, Sub: []jute.Request{{Op: jute.GetData, Path: "/a", Watch: true}}}, jute.Response{Sub: []jute.Result{{Op: jute.GetData}}}
+	if w.Arm(1, &q, &r); w.Data().Watches > 0 {
+		t.Error("a part of a multiRead has left a watch")
+	}
 }
 
 // TestMissed: what has happened since the client was last heard of fires, the rest is armed.
