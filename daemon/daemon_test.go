@@ -302,6 +302,28 @@ func TestDamagedLogStartsNothing(t *testing.T) {
 	}
 }
 
+// accuser hears nothing but lies.
+type accuser struct{}
+
+func (accuser) Step(e machine.Event) (x machine.Effects) {
+	if e.Message != nil {
+		x.Accused = []machine.Accusation{{Node: e.Message.From, Why: "it was told " + string(e.Message.Body)}}
+	}
+	return x
+}
+
+func (accuser) Status() machine.Status { return machine.Status{} }
+
+// TestAccusationsAreInTheJournal.
+func TestAccusationsAreInTheJournal(t *testing.T) {
+	log := newLines(t)
+	h := newHost(Config{Clock: SystemClock{}, Options: machine.Options{Tick: time.Hour}}, accuser{}, nullDisk{}, &journal{w: log})
+	h.step([]machine.Event{{Message: &machine.Message{From: 3, Body: []byte("rubbish")}}})
+	if got, want := log.wait("accused"), `accused node=3 why="it was told rubbish"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 type brokenDisk struct{ nullDisk }
 
 func (brokenDisk) Append([][]byte) error { return errors.New("no space left on device") }

@@ -136,6 +136,8 @@ func (t *toy) misbehave() {
 	switch {
 	case t.flaw == "panic" && t.c.ID == 3:
 		panic("as planned")
+	case t.flaw == "lie" && t.c.ID == 3:
+		t.fx.Accused = append(t.fx.Accused, machine.Accusation{Node: 1, Why: "as planned"})
 	case t.flaw == "two leaders" && t.c.ID == 2:
 		t.role = machine.Leader
 	case t.flaw == "leader without entries" && t.c.ID == 2:
@@ -297,6 +299,7 @@ func TestInvariantsFire(t *testing.T) {
 	for _, c := range []struct{ flaw, want string }{
 		{"", ""},
 		{"panic", "on n3: panic: panic: as planned, at toy_test.go"},
+		{"lie", "on n3: lie: of n1: as planned"},
 		{"two leaders", "on n2: election safety: leads term 1, as n1 does"},
 		{"leader without entries", "on n2: leader completeness: leads term 2 without entry"},
 		{"leader truncates", "on n1: leader append-only: leads term 1 and has changed its log"},
