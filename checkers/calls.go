@@ -52,7 +52,7 @@ func (t trial) split(typ string) (keys []keyed, single bool) {
 	for _, c := range t.calls {
 		for _, m := range t.steps(c) {
 			s, _ := shapeOf(m.F)
-			nodes[m.Key] = nodes[m.Key] || s.typ == node
+			nodes[m.Key] = nodes[m.Key] || s.typ == node || s.typ == family
 		}
 	}
 	place := map[string]int{}

@@ -12,8 +12,8 @@ var ephemeral = Checker{
 	Question: "is every ephemeral node there while its session lives, and gone with it?",
 	Doc: "by versions and positions, which order all changes: a session ends at one version for all its nodes, after each of its own writes and after each " +
 		"state in which one of its nodes was seen, and not after one in which a node was missing, another session had made it anew, or the session was " +
-		"closed. A node that is seen was asked for, and not refused. After the rest at the end, in which a mended cluster under one leader had several " +
-		"time-outs to end sessions that nobody used, no node of theirs may be left. O(n log n)",
+		"closed. A node that is seen was asked for, and not refused. Sequential nodes are seen in " +
+		"lists. After the rest at the end, in which a mended cluster under one leader had several time-outs to end sessions that nobody used, no node of theirs may be left. O(n log n)",
 	Check: checkEphemeral,
 }
 
@@ -50,6 +50,7 @@ func checkEphemeral(h []history.Op, _ Limits) (Result, error) {
 
 // unasked: what is seen was asked for before, and has not been refused.
 func (j *ephemeralJudgement) unasked() {
+	numbers := map[string]map[int]bool{}
 	for _, s := range j.sights {
 		if !s.found {
 			continue
@@ -58,6 +59,9 @@ func (j *ephemeralJudgement) unasked() {
 		e := Evidence{Key: j.key(s.call), Items: []Item{item(read, "saw it")}}
 		who := fmt.Sprintf("p%d on %s saw %s -> %d", j.h[read.Invoke].Process, j.node(read), e.Key, s.value)
 		if s.fly == nil {
+			if j.numberable(s, numbers) {
+				continue
+			}
 			e.Why = []string{who + ", which nobody has asked for"}
 			j.Evidence = append(j.Evidence, e)
 			continue
@@ -74,6 +78,21 @@ func (j *ephemeralJudgement) unasked() {
 		e.Items = append([]Item{item(create, "asked for it")}, e.Items...)
 		j.Evidence = append(j.Evidence, e)
 	}
+}
+
+// numberable: what was seen is a sequential node that may be one of those of which nobody knows: each of these is one at most. numbers are those seen
+// until now.
+func (j *ephemeralJudgement) numberable(s seen, numbers map[string]map[int]bool) bool {
+	m, done, _ := j.step(s.call)
+	asked := j.unnumbered[m.Key]
+	if m.F != history.List || len(asked) == 0 || j.calls[asked[0]].Invoke > done.Index {
+		return false
+	}
+	if numbers[m.Key] == nil {
+		numbers[m.Key] = map[int]bool{}
+	}
+	numbers[m.Key][s.value] = true
+	return len(numbers[m.Key]) <= len(asked)
 }
 
 // sign that a session was alive in the state of a version, and after it.
@@ -136,25 +155,48 @@ func (j *ephemeralJudgement) left() (open string) {
 	}
 	for _, s := range j.sights {
 		read := j.calls[s.call]
-		if !s.found || s.fly == nil || read.Invoke < r.to {
+		if !s.found || read.Invoke < r.to {
 			continue
 		}
-		l := s.fly.owner
+		create, l := j.owner(s, r)
+		if l == nil {
+			continue
+		}
 		last, found := j.lastUse(l, r)
 		if !found {
 			continue
 		}
-		what := fmt.Sprintf("%s -> %d is still there, %s after its session %s was last used", s.fly.key, s.value, seconds(j.between(last.Invoke, read.Complete)), name(l.id))
+		key := j.key(s.call)
+		what := fmt.Sprintf("%s -> %d is still there, %s after its session %s was last used", key, s.value, seconds(j.between(last.Invoke, read.Complete)), name(l.id))
 		if !j.outlasts(r, l) {
 			open = what + ", and nobody knows whether it should: " + j.h[r.to].Note
 			continue
 		}
 		j.Evidence = append(j.Evidence, Evidence{
-			Key:   s.fly.key,
-			Items: []Item{item(j.calls[s.fly.create], "created it"), item(last, "last used the session"), item(read, "still saw it")},
+			Key:   key,
+			Items: []Item{item(j.calls[create], "created it"), item(last, "last used the session"), item(read, "still saw it")},
 			Edges: []Edge{{1, 2, "real time"}},
 			Why:   []string{what, j.whyOver(l, r)},
 		})
 	}
 	return open
+}
+
+// owner of what was seen after a rest, and the call that has created it, or may have. Of a sequential node of which nobody knows whose it is that is the
+// session of all those that it can be that need not have ended, if there is one.
+func (j *ephemeralJudgement) owner(s seen, r rest) (create int, l *life) {
+	if s.fly != nil {
+		return s.fly.create, s.fly.owner
+	}
+	m, done, _ := j.step(s.call)
+	for _, i := range j.unnumbered[m.Key] {
+		if j.calls[i].Invoke > done.Index || m.F != history.List {
+			break
+		}
+		create, l = i, j.byID[j.h[j.calls[i].Invoke].Session]
+		if _, before := j.lastUse(l, r); !before || !j.outlasts(r, l) {
+			return create, l
+		}
+	}
+	return create, l
 }

@@ -32,12 +32,13 @@ type death struct {
 
 // mayfly is an ephemeral node.
 type mayfly struct {
-	key     string
-	value   int
-	create  int    // place in trial.calls
-	shown   int    // the call whose answer first shows that it was created
-	version uint64 // at which it was created; 0: nobody knows, or it was not
-	owner   *life
+	key      string
+	value    int    // of a sequential one its number, which nobody else ever has
+	numbered bool   // it is sequential
+	create   int    // place in trial.calls
+	shown    int    // the call whose answer first shows that it was created
+	version  uint64 // at which it was created; 0: nobody knows, or it was not
+	owner    *life
 }
 
 // census is all sessions and ephemeral nodes of a history.
@@ -53,6 +54,16 @@ type census struct {
 	flies  []*mayfly // in the order in which they were asked for
 	byName map[keyValue]*mayfly
 	sights []seen // of nodes
+	lists  []list
+	// Sequential nodes of which nobody knows whether they were made, and with which number, by key: places in trial.calls.
+	unnumbered map[string][]int
+}
+
+// list of the sequential nodes below a key that a session was answered.
+type list struct {
+	call    int
+	floor   uint64
+	numbers []int // ascending
 }
 
 // seen is a read of a name that ephemeral nodes can have.
@@ -69,7 +80,7 @@ func takeCensus(h []history.Op) (*census, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &census{trial: t, byID: map[uint64]*life{}, byName: map[keyValue]*mayfly{}}
+	c := &census{trial: t, byID: map[uint64]*life{}, byName: map[keyValue]*mayfly{}, unnumbered: map[string][]int{}}
 	for i := range t.calls {
 		c.enter(i)
 	}
@@ -85,6 +96,7 @@ func takeCensus(h []history.Op) (*census, error) {
 	}
 	c.look()
 	c.succeed()
+	c.miss()
 	return c, nil
 }
 
@@ -137,6 +149,15 @@ func (c *census) enter(i int) {
 		}
 		c.flies = append(c.flies, f)
 		c.byName[keyValue{m.Key, m.In[0]}] = f
+	case history.CreateSequential:
+		switch {
+		case ok && len(m.Out) == 1:
+			f := &mayfly{key: m.Key, value: m.Out[0], numbered: true, create: i, shown: i, version: done.Version, owner: l}
+			c.flies = append(c.flies, f)
+			c.byName[keyValue{m.Key, f.value}] = f
+		case call.Kind != history.Fail:
+			c.unnumbered[m.Key] = append(c.unnumbered[m.Key], i)
+		}
 	}
 }
 
@@ -145,6 +166,12 @@ func (c *census) look() {
 	for _, l := range c.lives {
 		for n, i := range l.calls {
 			m, done, _ := c.step(i)
+			if m.F == history.List && c.calls[i].Kind == history.OK {
+				c.lists = append(c.lists, list{i, l.floors[n], m.Out})
+				for _, number := range m.Out {
+					c.sights = append(c.sights, seen{call: i, floor: l.floors[n], found: true, value: number, fly: c.byName[keyValue{m.Key, number}]})
+				}
+			}
 			if m.F != history.Read || c.calls[i].Kind != history.OK {
 				continue
 			}
@@ -159,7 +186,8 @@ func (c *census) look() {
 			}
 		}
 	}
-	slices.SortFunc(c.sights, func(a, b seen) int { return cmp.Compare(a.call, b.call) })
+	slices.SortStableFunc(c.sights, func(a, b seen) int { return cmp.Compare(a.call, b.call) })
+	slices.SortFunc(c.lists, func(a, b list) int { return cmp.Compare(a.call, b.call) })
 	for _, s := range c.sights {
 		if s.fly != nil {
 			s.fly.owner.sights = append(s.fly.owner.sights, s)
@@ -172,7 +200,7 @@ func (c *census) succeed() {
 	byKey := map[string][]*mayfly{}
 	var keys []string
 	for _, f := range c.flies {
-		if f.version == 0 {
+		if f.version == 0 || f.numbered {
 			continue
 		}
 		if byKey[f.key] == nil {
@@ -184,7 +212,11 @@ func (c *census) succeed() {
 		list := byKey[key]
 		slices.SortStableFunc(list, func(a, b *mayfly) int { return cmp.Compare(a.version, b.version) })
 		for n := 1; n < len(list); n++ {
-			c.gone(list[n-1], list[n].shown, list[n].version-1, "another session had created the same node")
+			why := "another session had created the same node"
+			if list[n].owner == list[n-1].owner {
+				why = "it had created the same node anew"
+			}
+			c.gone(list[n-1], list[n].shown, list[n].version-1, why)
 		}
 	}
 	for _, s := range c.sights {
@@ -199,11 +231,38 @@ func (c *census) succeed() {
 		if n < 0 {
 			continue
 		}
-		at := c.h[c.calls[s.call].Complete].Position
-		if at == 0 {
-			at = math.MaxUint64
+		c.gone(list[n], s.call, c.state(s.call), unseen)
+	}
+}
+
+const unseen = "it was not there any more"
+
+// state that a call was answered from, by its version; math.MaxUint64: some state.
+func (c *census) state(call int) uint64 {
+	if at := c.h[c.calls[call].Complete].Position; at > 0 {
+		return at
+	}
+	return math.MaxUint64
+}
+
+// miss finds the sequential nodes that lists should have had. Of a node that was missed once no later list is looked at, so that this takes no longer than the
+// lists are long.
+func (c *census) miss() {
+	pending := map[string][]*mayfly{}
+	for _, f := range c.flies {
+		if f.numbered && f.version > 0 {
+			pending[f.key] = append(pending[f.key], f)
 		}
-		c.gone(list[n], s.call, at, "it was not there any more")
+	}
+	for _, l := range c.lists {
+		key := c.key(l.call)
+		pending[key] = slices.DeleteFunc(pending[key], func(f *mayfly) bool {
+			if _, there := slices.BinarySearch(l.numbers, f.value); there || f.version > l.floor {
+				return false
+			}
+			c.gone(f, l.call, c.state(l.call), unseen)
+			return true
+		})
 	}
 }
 

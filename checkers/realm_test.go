@@ -1,9 +1,11 @@
 package checkers
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +22,7 @@ type realm struct {
 	now     time.Duration
 	h       []history.Op
 	states  []map[string]cell // by version
-	changed []history.Mop     // by version: what is told of it
+	changed []history.Txn     // by version: what is told of it
 	number  int
 	last    int // value, and session
 	all     []*visitor
@@ -70,7 +72,7 @@ func (w *realm) phase(phase string) {
 }
 
 // commit a change of the state at the next version.
-func (w *realm) commit(told history.Mop, change func(map[string]cell)) int {
+func (w *realm) commit(told history.Txn, change func(map[string]cell)) int {
 	s := maps.Clone(w.states[len(w.states)-1])
 	if change != nil {
 		change(s)
@@ -83,21 +85,11 @@ func (w *realm) commit(told history.Mop, change func(map[string]cell)) int {
 func (w *realm) reach(v *visitor, version int) {
 	for v.floor < version {
 		v.floor++
-		m := w.changed[v.floor]
-		if _, watched := v.left[m.Key]; !watched {
-			continue
-		}
-		delete(v.left, m.Key)
-		switch {
-		case w.errs("lost"):
-		case w.errs("late"):
-			v.late = append(v.late, m)
-		case w.errs("twice"):
-			v.told = append(v.told, m, m)
-		case w.errs("kind"):
-			v.told = append(v.told, history.Mop{F: map[string]string{history.Created: history.Changed, history.Changed: history.Deleted, history.Deleted: history.Changed}[m.F], Key: m.Key})
-		default:
-			v.told = append(v.told, m)
+		for n, m := range w.changed[v.floor] {
+			if _, watched := v.left[m.Key]; watched {
+				delete(v.left, m.Key)
+				w.fire(v, m, n)
+			}
 		}
 	}
 	if w.wrong == "order" && len(v.told) > 1 && v.told[0].Key != v.told[1].Key {
@@ -106,16 +98,44 @@ func (w *realm) reach(v *visitor, version int) {
 	}
 }
 
+// fire a watch, by what is the n-th change of a version.
+func (w *realm) fire(v *visitor, m history.Mop, n int) {
+	other := map[string]string{history.Created: history.Changed, history.Changed: history.Deleted, history.Deleted: history.Changed, history.Members: history.Deleted}
+	switch {
+	case w.errs("lost"):
+	case n > 0 && w.errs("half told"):
+	case m.F == history.Members && w.errs("members lost"):
+	case w.errs("late"):
+		v.late = append(v.late, m)
+	case w.errs("twice"):
+		v.told = append(v.told, m, m)
+	case w.errs("kind"):
+		v.told = append(v.told, history.Mop{F: other[m.F], Key: m.Key})
+	default:
+		v.told = append(v.told, m)
+	}
+}
+
 // end a session, with all that is its own.
 func (w *realm) end(v *visitor) int {
 	v.ended = true
-	return w.commit(history.Mop{}, func(s map[string]cell) {
+	return w.commit(nil, func(s map[string]cell) {
 		for _, key := range []string{"a", "b", "c"} {
 			if s[key].owner == v.id && v.id != 0 && !w.errs("outlives") {
 				delete(s, key)
 			}
 		}
+		for _, key := range sequentials(s) {
+			if s[key].owner == v.id && !w.errs("numbered outlives") {
+				delete(s, key)
+			}
+		}
 	})
+}
+
+// sequentials are the sequential nodes, in their order.
+func sequentials(s map[string]cell) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s)), func(key string) bool { return !strings.HasPrefix(key, "q/") })
 }
 
 func done(version, position int, out ...int) *history.Op {
@@ -132,7 +152,7 @@ func (w *realm) connect(v *visitor) *history.Op {
 	case v.id == 0:
 		w.last++
 		*v = visitor{process: v.process, id: uint64(w.last), left: map[string]cell{}, asked: v.asked, told: v.told}
-		w.commit(history.Mop{}, nil)
+		w.commit(nil, nil)
 		v.floor = w.r.IntN(len(w.states))
 	case v.ended && !w.errs("revived"):
 		return done(0, 0, 0)
@@ -154,12 +174,15 @@ func (w *realm) resume(v *visitor) {
 	if w.errs("unset") {
 		v.left = map[string]cell{}
 	}
-	for _, key := range []string{"a", "b", "c"} {
+	for _, key := range []string{"a", "b", "c", "s"} {
 		was, watched := v.left[key]
 		is := w.states[v.floor][key]
 		f := ""
 		switch {
 		case !watched:
+		case key == "s" && is.made > was.made:
+			f = history.Members
+		case key == "s":
 		case was.made == 0 && is.made > 0:
 			f = history.Created
 		case was.made > 0 && is.made == 0:
@@ -197,14 +220,16 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 		if w.watches {
 			owner = 0
 		}
-		at := w.commit(history.Mop{F: f, Key: m.Key}, func(s map[string]cell) { s[m.Key] = cell{m.In[0], newest + 1, owner} })
+		at := w.commit(history.Txn{{F: f, Key: m.Key}}, func(s map[string]cell) { s[m.Key] = cell{m.In[0], newest + 1, owner} })
 		w.reach(v, at)
 		return done(at, at)
+	case history.Add, history.Remove:
+		return w.alter(v, m)
 	case history.Delete:
 		if is.made == 0 {
 			return nil
 		}
-		at := w.commit(history.Mop{F: history.Deleted, Key: m.Key}, func(s map[string]cell) { delete(s, m.Key) })
+		at := w.commit(history.Txn{{F: history.Deleted, Key: m.Key}}, func(s map[string]cell) { delete(s, m.Key) })
 		w.reach(v, at)
 		return done(at, at)
 	case history.CreateSequential:
@@ -212,16 +237,30 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 		if w.errs("number") {
 			w.number -= 2 + w.r.IntN(3)
 		}
-		at := w.commit(history.Mop{}, nil)
+		at := w.commit(nil, func(s map[string]cell) { s[fmt.Sprintf("q/%06d", w.number)] = cell{w.number, newest + 1, v.id} })
 		w.reach(v, at)
 		return done(at, at, w.number)
 	}
 	w.reach(v, v.floor+w.r.IntN(newest-v.floor+1))
 	is = w.states[v.floor][m.Key]
+	if m.F == history.WatchSet {
+		_, v.had = v.left["s"]
+		v.left["s"] = is
+		return done(is.made, v.floor, elements(w.states[v.floor])...)
+	}
 	if m.F == history.Watch {
 		_, v.had = v.left[m.Key]
 		v.left[m.Key] = is
 		return done(is.made, v.floor, min(is.made, 1))
+	}
+	if m.F == history.List {
+		op := done(0, v.floor)
+		for _, key := range sequentials(w.states[v.floor]) {
+			if !w.errs("numbered vanishes") {
+				op.Txn[0].Out = append(op.Txn[0].Out, w.states[v.floor][key].value)
+			}
+		}
+		return op
 	}
 	if w.errs("vanishes") {
 		is = cell{}
@@ -234,21 +273,28 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 
 // choose something to ask for; nil: the visitor leaves.
 func (w *realm) choose(v *visitor) history.Txn {
-	key := string("abc"[w.r.IntN(3)])
+	which := w.r.IntN(3)
+	key, other := string("abc"[which]), string("abc"[(which+1+w.r.IntN(2))%3])
 	w.last++
-	switch d := w.r.IntN(20); {
+	d := w.r.IntN(20)
+	switch {
 	case !v.open:
 		return history.Txn{{F: history.Connect}}
 	case d == 0:
 		return nil
 	case w.watches:
 		return []history.Txn{{{F: history.Watch, Key: key}}, {{F: history.Write, Key: key, In: []int{w.last}}}, {{F: history.Read, Key: key}},
-			{{F: history.Delete, Key: key}}, {{F: history.Watch, Key: key}}}[d%5]
+			{{F: history.Delete, Key: key}}, {{F: history.Watch, Key: key}}, {{F: history.WatchSet, Key: "s"}}, {{F: history.Add, Key: "s", In: []int{w.last}}},
+			{{F: history.Remove, Key: "s", In: []int{w.last - 1 - w.r.IntN(30)}}},
+			{{F: history.Check, Key: key}, {F: history.Write, Key: other, In: []int{w.last}}},
+			{{F: history.Create, Key: key, In: []int{w.last}}, {F: history.Write, Key: other, In: []int{w.last}}},
+			{{F: history.Write, Key: other, In: []int{w.last}}, {F: history.Create, Key: key, In: []int{w.last}}},
+			{{F: history.Write, Key: other, In: []int{w.last}}, {F: history.Delete, Key: key}}}[w.r.IntN(12)]
 	case d == 1:
 		return history.Txn{{F: history.Close}}
 	}
 	return []history.Txn{{{F: history.CreateEphemeral, Key: key, In: []int{w.last}}}, {{F: history.Read, Key: key}},
-		{{F: history.CreateSequential, Key: "q", In: []int{w.last}}}}[w.r.IntN(3)]
+		{{F: history.CreateSequential, Key: "q", In: []int{w.last}}}, {{F: history.List, Key: "q"}}}[w.r.IntN(4)]
 }
 
 // step of a visitor: it asks, or its question takes effect, or it is answered.
@@ -274,7 +320,14 @@ func (w *realm) ask(v *visitor, t history.Txn) {
 
 func (w *realm) take(v *visitor) {
 	m := w.h[v.asked].Txn[0]
-	if v.answer = w.perform(v, m); v.answer == nil || v.ended && m.F != history.Connect && m.F != history.Close {
+	switch txn := w.h[v.asked].Txn; {
+	case v.ended && m.F != history.Connect && m.F != history.Close:
+	case len(txn) > 1:
+		v.answer = w.together(v, txn)
+	default:
+		v.answer = w.perform(v, m)
+	}
+	if v.answer == nil {
 		v.answer = &history.Op{Kind: history.Fail}
 		return
 	}
@@ -287,11 +340,12 @@ func (w *realm) take(v *visitor) {
 // told what was asked for, and before it what came before. Sometimes it is not, and another process goes on.
 func (w *realm) told(v *visitor) {
 	asked, op := w.h[v.asked], *v.answer
-	m := asked.Txn[0]
+	m, txn := asked.Txn[0], slices.Clone(asked.Txn)
 	if op.Kind == history.OK {
 		m.Out = op.Txn[0].Out
+		txn[0].Out = m.Out
 	}
-	op.Process, op.Node, op.Txn = v.process, "n1", history.Txn{m}
+	op.Process, op.Node, op.Txn = v.process, "n1", txn
 	if op.Session == 0 {
 		op.Session = asked.Session
 	}
@@ -304,7 +358,7 @@ func (w *realm) told(v *visitor) {
 		op = asked
 		op.Kind, v.open = history.Info, false
 		v.process += 100
-		if m.F == history.Watch && !v.had { // the client does not know of it, and its connection has ended
+		if watches(m) && !v.had { // the client does not know of it, and its connection has ended
 			delete(v.left, m.Key)
 		}
 	case op.Kind == history.OK && m.F == history.Close:
@@ -317,7 +371,7 @@ func (w *realm) told(v *visitor) {
 
 // run to the end: all that nobody uses expires, and new sessions look for what is left.
 func (w *realm) run() []history.Op {
-	w.states, w.changed = []map[string]cell{{}}, []history.Mop{{}}
+	w.states, w.changed = []map[string]cell{{}}, []history.Txn{nil}
 	for p := range 4 {
 		w.all = append(w.all, &visitor{process: p, asked: -1})
 	}
@@ -354,10 +408,10 @@ func (w *realm) run() []history.Op {
 				w.told(v)
 				continue
 			}
-			for _, key := range []string{"a", "b", "c"} {
-				if v.open {
+			for _, m := range []history.Mop{{F: history.Read, Key: "a"}, {F: history.Read, Key: "b"}, {F: history.Read, Key: "c"}, {F: history.List, Key: "q"}} {
+				if v.open && !(w.watches && m.F == history.List) {
 					w.reach(v, len(w.states)-1)
-					w.ask(v, history.Txn{{F: history.Read, Key: key}})
+					w.ask(v, history.Txn{m})
 					w.take(v)
 					w.told(v)
 				}
@@ -369,7 +423,7 @@ func (w *realm) run() []history.Op {
 
 // TestSessionsOfAGoodRealmAreNeverConvicted, and those of a bad one often enough by whom it concerns.
 func TestSessionsOfAGoodRealmAreNeverConvicted(t *testing.T) {
-	lists := map[bool][]Checker{false: {expiry, ephemeral, sequence, image}, true: {image, watch}}
+	lists := map[bool][]Checker{false: {expiry, ephemeral, sequence, image}, true: {image, watch, multi}}
 	for _, c := range []struct {
 		wrong   string
 		watches bool
@@ -378,10 +432,11 @@ func TestSessionsOfAGoodRealmAreNeverConvicted(t *testing.T) {
 	}{
 		{"", false, nil, 0}, {"", true, nil, 0},
 		{"replaced", false, []string{"expiry"}, 90}, {"revived", false, []string{"expiry"}, 50}, {"early", false, []string{"expiry"}, 50},
-		{"outlives", false, []string{"ephemeral"}, 50}, {"vanishes", false, []string{"ephemeral"}, 50}, {"shared", false, []string{"ephemeral", "expiry"}, 90},
+		{"outlives", false, []string{"ephemeral"}, 50}, {"numbered outlives", false, []string{"ephemeral"}, 90}, {"numbered vanishes", false, []string{"ephemeral"}, 90}, {"vanishes", false, []string{"ephemeral"}, 50}, {"shared", false, []string{"ephemeral", "expiry"}, 90},
 		{"immortal", false, []string{"ephemeral"}, 50}, {"immortal", false, []string{"expiry"}, 90}, {"number", false, []string{"sequence"}, 90}, {"back", false, []string{"image"}, 40},
 		{"lost", true, []string{"watch"}, 90}, {"late", true, []string{"watch"}, 90}, {"twice", true, []string{"watch"}, 90}, {"kind", true, []string{"watch"}, 80},
-		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"missed", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
+		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"half told", true, []string{"watch"}, 90}, {"members lost", true, []string{"watch"}, 90},
+		{"partial", true, []string{"multi"}, 40}, {"torn", true, []string{"multi"}, 40}, {"unchecked", true, []string{"multi"}, 30}, {"missed", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
 	} {
 		happened, convicted, judged := 0, 0, map[string]int{}
 		for seed := range uint64(100) {

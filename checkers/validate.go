@@ -36,15 +36,23 @@ var shapes = [...]shape{
 	{history.Close, 0, 0, ""},
 	{history.CreateEphemeral, 1, 0, node},
 	{history.CreateSequential, 1, 1, "sequence"},
+	{history.List, 0, -1, "sequence"},
 	{history.Delete, 0, 0, node},
 	{history.Watch, 0, 1, node},
+	{history.Create, 1, 0, node},
+	{history.Check, 0, 1, node},
+	{history.Remove, 1, 0, family},
+	{history.WatchSet, 0, -1, family},
 }
 
 // node is the type of a register that is deleted, goes with its owner or is watched: what judges registers alone leaves it alone.
 const node = "node"
 
+// family is the type of a set that loses elements or is watched, in the same way.
+const family = "family"
+
 // notices are what a session can be told unasked.
-var notices = []string{history.Created, history.Changed, history.Deleted}
+var notices = []string{history.Created, history.Changed, history.Deleted, history.Members}
 
 func shapeOf(f string) (shape, bool) {
 	for _, s := range shapes {
@@ -93,13 +101,13 @@ func validSteps(h []history.Op, calls []history.Call) error {
 			}
 			t, seen := types[m.Key]
 			switch {
-			case t == node && s.typ == "register":
-				s.typ = node
-			case seen && t != s.typ && !(t == "register" && s.typ == node):
+			case t == node && s.typ == "register", t == family && s.typ == "set":
+				s.typ = t
+			case seen && t != s.typ && !(t == "register" && s.typ == node || t == "set" && s.typ == family):
 				return fmt.Errorf("event %d: key %q is a %s and a %s", c.Invoke, m.Key, t, s.typ)
 			}
 			types[m.Key] = s.typ
-			if s.in == 0 {
+			if s.in == 0 || m.F == history.Remove {
 				continue
 			}
 			kv := keyValue{m.Key, m.In[s.in-1]}

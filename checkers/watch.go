@@ -20,30 +20,20 @@ var watch = Checker{
 	Check: checkWatch,
 }
 
-// alteration is a change of a register that is known to have happened.
-type alteration struct {
-	version uint64
-	call    int  // the write itself, or, where nobody knows which it was, what saw it; place in trial.calls
-	write   bool // call is the write itself
-	deleted bool // it was a delete
-}
-
 // left is a watch.
 type leftWatch struct {
 	key         string
 	call        int    // that left it; place in trial.calls
 	at          uint64 // the last state in which the register is known to have been as it was
 	there       bool   // the register was there
+	set         bool   // it is a watch on the elements of a set
 	connections int    // of the session until then
 }
 
 // watchJudgement is the work of checkWatch.
 type watchJudgement struct {
-	trial
+	*ledger
 	Result
-	changes  map[string][]alteration // of each key, by version
-	unsure   map[string][]int        // of each key: events at which changes were asked for of which nobody knows
-	unsureRm map[string][]int        // of them, deletes
 }
 
 func checkWatch(h []history.Op, _ Limits) (Result, error) {
@@ -51,9 +41,7 @@ func checkWatch(h []history.Op, _ Limits) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	j := &watchJudgement{trial: t, Result: Result{Verdict: Valid, Unit: "notices", Figures: map[string]float64{}},
-		changes: map[string][]alteration{}, unsure: map[string][]int{}, unsureRm: map[string][]int{}}
-	j.learn()
+	j := &watchJudgement{openLedger(t), Result{Verdict: Valid, Unit: "notices", Figures: map[string]float64{}}}
 	for _, s := range j.sessions() {
 		s.walk()
 	}
@@ -70,97 +58,15 @@ func checkWatch(h []history.Op, _ Limits) (Result, error) {
 	return j.Result, nil
 }
 
-// learn which changes happened.
-func (j *watchJudgement) learn() {
-	writers := map[keyValue]int{}
-	for i, c := range j.calls {
-		if steps := j.steps(c); len(steps) == 1 && (steps[0].F == history.Write || steps[0].F == history.CreateEphemeral) {
-			writers[keyValue{steps[0].Key, steps[0].In[0]}] = i
-		}
-	}
-	seen := map[int]bool{} // writes of which nobody knows, but that somebody has read what they wrote
-	var keys []string
-	add := func(key string, a alteration) {
-		if a.version == 0 {
-			return
-		}
-		if j.changes[key] == nil {
-			keys = append(keys, key)
-		}
-		j.changes[key] = append(j.changes[key], a)
-	}
-	for i, c := range j.calls {
-		if len(j.steps(c)) != 1 || c.Kind != history.OK {
-			continue
-		}
-		switch m, done := j.answer(c); m.F {
-		case history.Write, history.CreateEphemeral:
-			add(m.Key, alteration{done.Version, i, true, false})
-		case history.Delete:
-			add(m.Key, alteration{done.Version, i, true, true})
-		case history.Watch:
-			add(m.Key, alteration{done.Version, i, false, false})
-		case history.Read:
-			if len(m.Out) == 0 {
-				continue
-			}
-			if w, known := writers[keyValue{m.Key, m.Out[0]}]; known {
-				seen[w] = true
-				add(m.Key, alteration{done.Version, w, true, false})
-			}
-		}
-	}
-	for _, key := range keys {
-		list := j.changes[key]
-		slices.SortStableFunc(list, func(a, b alteration) int {
-			switch {
-			case a.version == b.version && a.write != b.write && a.write:
-				return -1
-			case a.version == b.version && a.write != b.write:
-				return 1
-			}
-			return cmp.Compare(a.version, b.version)
-		})
-		j.changes[key] = slices.CompactFunc(list, func(a, b alteration) bool { return a.version == b.version })
-	}
-	for i, c := range j.calls {
-		if len(j.steps(c)) != 1 || c.Kind != history.Info || seen[i] {
-			continue
-		}
-		switch m, _ := j.answer(c); m.F {
-		case history.Write, history.CreateEphemeral:
-			j.unsure[m.Key] = append(j.unsure[m.Key], c.Invoke)
-		case history.Delete:
-			j.unsure[m.Key] = append(j.unsure[m.Key], c.Invoke)
-			j.unsureRm[m.Key] = append(j.unsureRm[m.Key], c.Invoke)
-		}
-	}
-}
-
-// after is the first known change of a key after a version.
-func (j *watchJudgement) after(key string, version uint64) (alteration, bool) {
-	list := j.changes[key]
-	n, exact := slices.BinarySearchFunc(list, version, func(a alteration, v uint64) int { return cmp.Compare(a.version, v) })
-	if exact {
-		n++
-	}
-	if n == len(list) {
-		return alteration{version: math.MaxUint64}, false
-	}
-	return list[n], true
-}
-
-// happened tells whether a register was deleted, or written, since a watch was left and before an event.
+// happened tells whether a key was deleted, or changed otherwise, since a watch was left and before an event.
 func (j *watchJudgement) happened(w leftWatch, deleted bool, event int) bool {
 	return slices.ContainsFunc(j.changes[w.key], func(a alteration) bool {
 		return a.version > w.at && a.deleted == deleted && (!a.write || j.calls[a.call].Invoke < event)
 	})
 }
 
-// before tells whether one of the events comes before another one.
-func before(list []int, event int) bool {
-	return slices.ContainsFunc(list, func(at int) bool { return at < event })
-}
+// watches tells whether a step leaves a watch.
+func watches(m history.Mop) bool { return m.F == history.Watch || m.F == history.WatchSet }
 
 // watchingSession is one session, event by event.
 type watchingSession struct {
@@ -206,7 +112,7 @@ func (j *watchJudgement) sessions() (all []*watchingSession) {
 		if c.Kind == history.OK {
 			add(j.h[c.Complete].Session, watchEvent{c.Complete, i})
 		}
-		if steps := j.steps(c); len(steps) == 1 && (steps[0].F == history.Connect || steps[0].F == history.Watch && c.Kind != history.OK) {
+		if steps := j.steps(c); len(steps) == 1 && (steps[0].F == history.Connect || watches(steps[0]) && c.Kind != history.OK) {
 			add(j.h[c.Invoke].Session, watchEvent{c.Invoke, i})
 		}
 	}
@@ -228,7 +134,7 @@ func (s *watchingSession) walk() {
 			s.notice(e.at)
 		case s.calls[e.call].Complete == e.at:
 			s.answered(e.call)
-		case s.steps(s.calls[e.call])[0].F == history.Watch:
+		case watches(s.steps(s.calls[e.call])[0]):
 			s.unsureLeft[s.steps(s.calls[e.call])[0].Key] = true
 		default: // it connects: what it is told from here on may be what it has missed
 			s.connections++
@@ -239,7 +145,7 @@ func (s *watchingSession) walk() {
 
 // answered: the session has an answer from a state. It must have been told of all that has happened to what it watches until then.
 func (s *watchingSession) answered(call int) {
-	if len(s.steps(s.calls[call])) != 1 {
+	if len(s.steps(s.calls[call])) == 0 {
 		return
 	}
 	m, done := s.answer(s.calls[call])
@@ -247,10 +153,10 @@ func (s *watchingSession) answered(call int) {
 	if state > 0 { // not of a connect
 		s.owed(call, state)
 	}
-	if m.F != history.Watch {
+	if !watches(m) || len(s.steps(s.calls[call])) > 1 {
 		return
 	}
-	w := leftWatch{m.Key, call, state, first(m.Out) > 0, s.connections}
+	w := leftWatch{m.Key, call, state, m.F == history.WatchSet || first(m.Out) > 0, m.F == history.WatchSet, s.connections}
 	if i := slices.IndexFunc(s.left, func(w leftWatch) bool { return w.key == m.Key }); i >= 0 {
 		s.left[i] = w
 	} else {
@@ -262,7 +168,7 @@ func (s *watchingSession) answered(call int) {
 func (s *watchingSession) owed(call int, state uint64) {
 	kept := s.left[:0]
 	for _, w := range s.left {
-		if c, known := s.after(w.key, w.at); known && c.version <= state && !s.excused(w, state, s.calls[call].Complete) {
+		if c, known := s.next(w.key, w.at); known && c.version <= state && !s.excused(w, state, s.calls[call].Complete) {
 			s.tellMissed(w, c, call)
 			continue
 		}
@@ -279,12 +185,9 @@ func (s *watchingSession) excused(w leftWatch, state uint64, event int) bool {
 	if w.there || w.connections == s.connections {
 		return false
 	}
-	list := s.changes[w.key]
-	n, exact := slices.BinarySearchFunc(list, state, func(a alteration, v uint64) int { return cmp.Compare(a.version, v) })
-	if !exact {
-		n--
-	}
-	return list[n].deleted || before(s.unsureRm[w.key], event)
+	a, _ := s.last(w.key, state)
+	_, gone := s.possible(w.key, true, a.version, state+1, event)
+	return a.deleted || gone
 }
 
 // notice: the session is told of a change.
@@ -303,29 +206,33 @@ func (s *watchingSession) notice(event int) {
 	}
 	w := s.left[i]
 	s.left = slices.Delete(s.left, i, i+1)
-	if w.there == (m.F == history.Created) {
+	if w.there == (m.F == history.Created) || w.set != (m.F == history.Members) {
 		s.accuse(event, &w, "was told %s of %s, and its watch had found it in another state", m.F, m.Key)
 		return
 	}
-	c, known := s.after(m.Key, w.at)
-	possible := before(s.unsure[m.Key], event)
-	if !possible && (!known || c.write && s.calls[c.call].Invoke > event) {
-		s.accuse(event, &w, "was told %s of %s, and nobody had changed it", m.F, m.Key)
-		return
-	}
+	deleted := m.F == history.Deleted
+	c, known := s.next(m.Key, w.at)
+	known = known && (!c.write || s.calls[c.call].Invoke < event)
 	if w.connections != s.connections { // the change may be any, or several
-		if !possible && !s.happened(w, m.F == history.Deleted, event) {
+		_, possible := s.possible(m.Key, deleted, w.at, s.reached(event), event)
+		if !possible && !s.happened(w, deleted, event) {
 			s.accuse(event, &w, "was told %s of %s, and nothing of the kind had happened to it", m.F, m.Key)
 		}
 		return
 	}
-	n := notice{event, w, w.at + 1}
-	if !possible {
-		n.earliest = c.version
-		if c.deleted != (m.F == history.Deleted) {
-			s.accuse(event, &w, "was told %s of %s, which is not what had happened to it first", m.F, m.Key)
-			return
-		}
+	least, possible := s.possible(m.Key, deleted, w.at, c.version, event)
+	switch {
+	case possible:
+	case !known:
+		s.accuse(event, &w, "was told %s of %s, and nobody had changed it", m.F, m.Key)
+		return
+	case c.deleted != deleted:
+		s.accuse(event, &w, "was told %s of %s, which is not what had happened to it first", m.F, m.Key)
+		return
+	}
+	n := notice{event, w, c.version}
+	if possible {
+		n.earliest = least
 	}
 	if s.any && c.version < s.told.earliest {
 		s.accuse(event, &w, "was told %s of %s after what came later", m.F, m.Key)
@@ -336,6 +243,27 @@ func (s *watchingSession) notice(event int) {
 	if !s.any || n.earliest > s.told.earliest {
 		s.told, s.any = n, true
 	}
+}
+
+// reached is a version after the last change that a session can have been told of at an event: it has an answer from the state before. math.MaxUint64 where
+// it has none on the same connection.
+func (s *watchingSession) reached(event int) uint64 {
+	n, _ := slices.BinarySearchFunc(s.events, event, func(e watchEvent, at int) int { return cmp.Compare(e.at, at) })
+	for _, e := range s.events[n:] {
+		if e.call < 0 {
+			continue
+		}
+		if s.calls[e.call].Complete != e.at {
+			if s.steps(s.calls[e.call])[0].F == history.Connect {
+				break
+			}
+			continue
+		}
+		if done := s.done(e.call); max(done.Version, done.Position) > 0 {
+			return max(done.Version, done.Position) + 1
+		}
+	}
+	return math.MaxUint64
 }
 
 // accuse a notice.

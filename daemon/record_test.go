@@ -317,6 +317,7 @@ func TestEveryEffectIsHashed(t *testing.T) {
 	x := machine.Effects{
 		Log: [][]byte{[]byte("ab"), []byte("c")}, Snapshot: []byte("s"), Tail: [][]byte{[]byte("t")}, Send: []machine.Message{{From: 1, To: 2, Body: []byte("m")}},
 		Reply: []machine.Reply{{Conn: 1, Seq: 2, Body: []byte("r")}}, Applied: []machine.Applied{{Index: 1, Revision: 2, Hash: 3}},
+		Accused: []machine.Accusation{{Node: 1, Why: "w"}},
 	}
 	hash := func(x machine.Effects) [16]byte {
 		var c course

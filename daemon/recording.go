@@ -138,6 +138,11 @@ func encodeEffects(e *machine.Encoder, x *machine.Effects) {
 		e.Int(a.Revision)
 		e.Uint(a.Hash)
 	}
+	e.Uint(uint64(len(x.Accused)))
+	for _, a := range x.Accused {
+		e.Int(int64(a.Node))
+		e.Bytes([]byte(a.Why))
+	}
 }
 
 // encodeMaybe tells nil from empty.

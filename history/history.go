@@ -62,15 +62,27 @@ const (
 	CreateEphemeral = "create-ephemeral"
 	// CreateSequential makes a node below Key, named by a number that the system chooses, which goes with the session. In: for telling apart. Out: the number.
 	CreateSequential = "create-sequential"
+	List             = "list"   // Out: the numbers of the sequential nodes that are below Key, ascending
 	Delete           = "delete" // removes the register Key; it fails where there is none
-	Watch            = "watch"  // Out: 1 if the register Key is there, else 0. It leaves a watch: the next change is told, once
+	// Remove takes the element In out of the set Key; it fails where it is not there.
+	Remove = "remove"
+	// WatchSet reads the elements of the set Key (Out), as Scan does, and leaves a watch: the next change of which there are is told, once. Version is that
+	// of their last change. It fails, and leaves none, where nothing was ever added.
+	WatchSet = "watch-set"
+	// Create and Check are only steps of transactions of several, a multi, in which a Write is of a register that is there. Create makes the register Key with
+	// the value In; the transaction fails where it is there. Check is of a register that was read before, to be of the value Out, and fails the transaction where
+	// it has been changed since (as far as the number of changes since it was made tells: one that was deleted and made anew can have the same).
+	Create = "create"
+	Check  = "check"
+	Watch  = "watch" // Out: 1 if the register Key is there, else 0. It leaves a watch: the next change is told, once
 )
 
-// What a Notify tells of the register Key: its one step's F.
+// What a Notify tells of the register, or the set, Key: its one step's F.
 const (
 	Created = "created"
 	Changed = "changed" // it has another value
 	Deleted = "deleted"
+	Members = "members" // the set Key has other elements
 )
 
 // Mop is one step of a transaction on one key.
@@ -94,7 +106,9 @@ func (t Txn) AfterSync() (steps Txn, synced bool) {
 
 // ReadOnly tells whether the steps change nothing.
 func (t Txn) ReadOnly() bool {
-	return !slices.ContainsFunc(t, func(m Mop) bool { return m.F != Read && m.F != Scan && m.F != Sync && m.F != Watch })
+	return !slices.ContainsFunc(t, func(m Mop) bool {
+		return m.F != Read && m.F != Scan && m.F != Sync && m.F != Watch && m.F != List && m.F != WatchSet
+	})
 }
 
 // Op is one event of a history.

@@ -319,7 +319,7 @@ func TestReadOnly(t *testing.T) {
 	for _, c := range []struct {
 		steps []string
 		want  bool
-	}{{[]string{Read}, true}, {[]string{Sync, Read}, true}, {[]string{Sync}, true}, {[]string{Watch}, true}, {[]string{Sync, Add}, false}, {[]string{Connect}, false}} {
+	}{{[]string{Read}, true}, {[]string{Sync, Read}, true}, {[]string{Sync}, true}, {[]string{Watch}, true}, {[]string{List}, true}, {[]string{WatchSet}, true}, {[]string{Check, Write}, false}, {[]string{Sync, Add}, false}, {[]string{Connect}, false}} {
 		var txn Txn
 		for _, f := range c.steps {
 			txn = append(txn, Mop{F: f})

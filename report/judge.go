@@ -216,10 +216,11 @@ var words = map[string]struct{ label, violated, holds string }{
 	"alive":        {"alive", "not alive", ""},
 	"availability": {"availability", "not available", ""},
 	"expiry":       {"expiry", "a session ended too early or untold", ""},
-	"ephemeral":    {"ephemeral nodes", "an ephemeral node is not where its session is", "ephemeral nodes are there while their sessions live"},
+	"ephemeral":    {"ephemeral", "an ephemeral node is not where its session is", "ephemeral nodes are there while their sessions live"},
 	"sequence":     {"sequence", "sequential numbers out of order", ""},
-	"watch":        {"watches", "a change was not told as it should", "every change was told in time"},
-	"image":        {"single image", "a session goes back in time", ""},
+	"watch":        {"watch", "a change was not told as it should", "every change was told in time"},
+	"multi":        {"multi", "what was asked for together is not done together", ""},
+	"image":        {"image", "a session goes back in time", ""},
 	"faults":       {"faults", "faults did not take hold", ""},
 }
 

@@ -1,8 +1,6 @@
 package workloads
 
 import (
-	"strconv"
-	"sync"
 	"time"
 
 	"assize/history"
@@ -10,7 +8,7 @@ import (
 
 const (
 	shortSession = 2 * time.Second // asked for, so that some expire in a storm
-	// A third of the time a client only reads: its reads alone must keep its session alive, for longer than any server is late.
+	// A third of the time a client only reads, and a sixth it only writes: either alone must keep its session alive, for longer than any server is late.
 	spell = 60 // operations
 	// Names are few, so that many want the same, and those that are taken are wanted again when their owner has gone.
 	namesEach = 2 // clients
@@ -21,38 +19,43 @@ var session = Workload{
 	Name: "session",
 	Doc: "sessions that outlive connections and go from server to server create ephemeral nodes that all want and sequential ones, read, leave for a " +
 		"while, sometimes for too long, and are closed; at the end all are left alone, and every node is asked for what must have gone with them",
-	Kinds:    []string{history.Connect, history.CreateEphemeral, history.CreateSequential, history.Read, history.Close},
+	Kinds:    []string{history.Connect, history.CreateEphemeral, history.CreateSequential, history.Read, history.List, history.Close},
 	Checkers: []string{"invariants", "faults", "expiry", "ephemeral", "sequence", "image", "alive", "agreement", "availability"},
 	Session:  shortSession,
 	Outlive:  true,
 	New: func(seed uint64, c Config) Source {
-		return &sessions{draws: newDraws(seed), names: max(2, c.Clients/namesEach)}
+		return &sessions{newCrowd(seed, c, "e", namesEach)}
 	},
 }
 
-type sessions struct {
-	mu    sync.Mutex
-	draws *draws
-	names int
-	value int // the last one given out; unique over all
-}
+type sessions struct{ crowd }
 
-// Next by spells: in some all is asked, in others nothing but reads.
+// Of a thousand operations those below reads only read, those from there on and below writes write, and those beyond end something.
+const reads, writes = 400, 925
+
+// Next by spells: in some all is asked, in others nothing but reads, or writes.
 func (s *sessions) Next(worker, n int) history.Txn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	quiet := s.draws.at(worker, -1-n/spell).IntN(3) == 0
+	mood := s.draws.at(worker, -1-n/spell).IntN(6)
 	r := s.draws.at(worker, n)
-	name := "e" + strconv.Itoa(1+r.IntN(s.names))
-	switch d := r.IntN(1000); {
-	case quiet || d < 400:
+	name, parent := s.name(r.IntN(s.names)), numbered("q", r.IntN(parents))
+	d := r.IntN(1000)
+	switch mood {
+	case 0, 1:
+		d = d * reads / 1000
+	case 2:
+		d = reads + d*(writes-reads)/1000
+	}
+	switch {
+	case d < reads/8:
+		return history.Txn{{F: history.List, Key: parent}}
+	case d < reads:
 		return history.Txn{{F: history.Read, Key: name}}
 	case d < 750:
-		s.value++
-		return history.Txn{{F: history.CreateEphemeral, Key: name, In: []int{s.value}}}
-	case d < 925:
-		s.value++
-		return history.Txn{{F: history.CreateSequential, Key: "q" + strconv.Itoa(1+r.IntN(parents)), In: []int{s.value}}}
+		return history.Txn{{F: history.CreateEphemeral, Key: name, In: s.next()}}
+	case d < writes:
+		return history.Txn{{F: history.CreateSequential, Key: parent, In: s.next()}}
 	case d < 970:
 		return history.Txn{{F: history.Close}}
 	}
@@ -68,10 +71,11 @@ func away(which, share int) (ms int) {
 	return 2*t + share*t/1000
 }
 
-// Final reads all names, and closes the session that has read them.
-func (s *sessions) Final() (txns []history.Txn) {
-	for i := range s.names {
-		txns = append(txns, history.Txn{{F: history.Read, Key: "e" + strconv.Itoa(1+i)}})
+// Final asks for all that can be left, and closes the session that has read them.
+func (s *sessions) Final() []history.Txn {
+	txns := s.all()
+	for i := range parents {
+		txns = append(txns, history.Txn{{F: history.List, Key: numbered("q", i)}})
 	}
 	return append(txns, history.Txn{{F: history.Close}})
 }

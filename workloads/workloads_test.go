@@ -35,7 +35,9 @@ func TestEveryKindIsAsked(t *testing.T) {
 	for _, w := range Table {
 		got := map[string]int{}
 		for _, txn := range calls(w, 1, 2000) {
-			got[txn[0].F]++
+			for _, m := range txn {
+				got[m.F]++
+			}
 		}
 		kinds := len(w.Kinds)
 		if w.Session > 0 {
@@ -47,8 +49,11 @@ func TestEveryKindIsAsked(t *testing.T) {
 		}
 		for _, kind := range w.Kinds {
 			want := 200
-			if kind == history.Close { // ends what the others need
+			switch kind {
+			case history.Close: // ends what the others need
 				want = 20
+			case history.List, history.Create, history.Check, history.Delete, history.Add, history.Remove: // there is enough of them
+				want = 50
 			}
 			if got[kind] < want {
 				t.Errorf("%s: %d of 2000 operations are %s, want at least %d", w.Name, got[kind], kind, want)
@@ -65,7 +70,7 @@ func TestWrittenValuesAreUnique(t *testing.T) {
 		seen := map[string]bool{}
 		for _, txn := range calls(w, 3, 20000) {
 			m := txn[0]
-			if len(m.In) == 0 || m.F == Leave {
+			if len(m.In) == 0 || m.F == Leave || m.F == history.Remove {
 				continue
 			}
 			id := m.Key + "=" + string(rune(m.In[len(m.In)-1]))
@@ -154,23 +159,36 @@ func TestSetsStaySmallAndAreAllScannedAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestSessionsOnlyReadForLongerThanTheyLast, some of the time: else nothing tells whether reads keep them alive.
-func TestSessionsOnlyReadForLongerThanTheyLast(t *testing.T) {
+// TestSessionsOnlyReadOrWriteForLongerThanTheyLast, some of the time: else nothing tells whether reads, and writes, keep them alive.
+func TestSessionsOnlyReadOrWriteForLongerThanTheyLast(t *testing.T) {
 	s := session.New(4, Config{Clients: clients})
-	longest, away := 0, map[bool]int{}
+	longest, mostWritten, away := 0, 0, map[bool]int{}
 	for worker := range clients {
-		row := 0
+		row, wrote := 0, 0
 		for n := range 400 {
 			switch m := s.Next(worker, n)[0]; m.F {
 			case history.Read:
 				row++
 				longest = max(longest, row)
+				wrote = 0
+				continue
+			case history.List:
+				row++
+				wrote = 0
+				continue
+			case history.CreateEphemeral, history.CreateSequential:
+				wrote++
+				mostWritten = max(mostWritten, wrote)
+				row = 0
 				continue
 			case Leave:
 				away[m.In[0] > int(shortSession.Milliseconds())]++
 			}
-			row = 0
+			row, wrote = 0, 0
 		}
+	}
+	if mostWritten < spell || mostWritten > 10*spell {
+		t.Errorf("at most %d writes in a row, want some spells of %d", mostWritten, spell)
 	}
 	if longest < spell || longest > 10*spell {
 		t.Errorf("at most %d reads in a row, want some spells of %d", longest, spell)

@@ -126,8 +126,8 @@ func TestZ8Z9Z11SessionsKeepTheirPromises(t *testing.T) {
 	holds(t, alone, 20)
 }
 
-// TestZ5Z10WatchesTellAllInTimeAndInOrder, also to those who go from server to server.
-func TestZ5Z10WatchesTellAllInTimeAndInOrder(t *testing.T) {
+// TestZ5Z10Z12WatchesTellAllInTimeAndInOrder, also to those who go from server to server; and multis are done as a whole.
+func TestZ5Z10Z12WatchesTellAllInTimeAndInOrder(t *testing.T) {
 	holds(t, zabOf("local", "watch", "kill", "pause", "partition", "clock", "shape"), 40)
 	holds(t, zabOf("quorum-sync", "watch", "kill", "pause", "partition", "clock", "shape"), 5)
 }
@@ -257,7 +257,7 @@ func TestZ4InContainers(t *testing.T) {
 
 // TestSessionsOnProcesses: go-zookeeper's clients, whose sessions go through the deaths of servers.
 func TestSessionsOnProcesses(t *testing.T) {
-	for workload, names := range map[string][]string{"session": {"expiry", "ephemeral", "sequence", "image"}, "watch": {"watch", "image"}} {
+	for workload, names := range map[string][]string{"session": {"expiry", "ephemeral", "sequence", "image"}, "watch": {"watch", "multi", "image"}} {
 		t.Run(workload, func(t *testing.T) {
 			t.Parallel()
 			p := harness.Plan{Target: "zab", Cluster: "local", Nodes: 3, Workload: workload, Time: 8 * time.Second, Seed: 3, Nemesis: []string{"kill"}}

@@ -32,7 +32,8 @@ type carried struct {
 	mu      sync.Mutex
 	id      int64
 	data    []string      // paths of watches that have been left and have not fired: on nodes that were there,
-	exist   []string      // and on those that were not
+	exist   []string      // on those that were not,
+	child   []string      // and on the children of some
 	came    history.Txn   // notifications, since the last reply
 	told    history.Txn   // before it
 	before  chan struct{} // closed when the last operation has been answered, or never will be; nil: there was none
@@ -124,7 +125,7 @@ func (k *carried) dial(string, string, time.Duration) (net.Conn, error) {
 			l.greeting <- jute.ConnectResponse{}
 			return nil, errBroken
 		}
-		k.rewatch = len(k.data)+len(k.exist) > 0
+		k.rewatch = len(k.data)+len(k.exist)+len(k.child) > 0
 		k.unset = k.rewatch
 		k.mu.Unlock()
 		return l, nil
@@ -186,6 +187,10 @@ func (k *carried) hear(e jute.Event) error {
 	defer k.mu.Unlock()
 	k.came = append(k.came, m)
 	is := func(path string) bool { return path == e.Path }
+	if e.Type == jute.EventChildrenChanged {
+		k.child = slices.DeleteFunc(k.child, is)
+		return nil
+	}
 	if e.Type != jute.EventCreated {
 		k.data = slices.DeleteFunc(k.data, is)
 	}
@@ -212,6 +217,10 @@ func (k *carried) answered(q sent, code jute.Code) error {
 			return fmt.Errorf("%v of setting watches anew", code)
 		}
 	case q.watched == "":
+	case q.op == jute.GetChildren2:
+		if code == jute.OK && !slices.Contains(k.child, q.watched) {
+			k.child = append(k.child, q.watched)
+		}
 	case code == jute.OK && !slices.Contains(k.data, q.watched):
 		k.data = append(k.data, q.watched)
 	case code == jute.NoNode && !slices.Contains(k.exist, q.watched):

@@ -101,6 +101,7 @@ func TestSessionGoesOnByAnotherConnection(t *testing.T) {
 	if a := v.wants(history.Mop{F: history.Watch, Key: "a"}, 1, []int{1}); a.Version != 1 || a.Position != 2 {
 		t.Errorf("watch: %+v", a)
 	}
+	v.wants(history.Mop{F: history.List, Key: "q"}, 1, nil)                                // there is no parent
 	v.wants(history.Mop{F: history.CreateSequential, Key: "q", In: []int{9}}, 1, []int{5}) // the first one finds no parent
 	// By another connection, with the watch that is left.
 	h.pushes(jute.SetWatches, jute.Event{Type: jute.EventDeleted, Path: "/r-a"})

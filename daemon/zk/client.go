@@ -177,7 +177,7 @@ func (a *attempt) fail(err error) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.verdict(err, errors.Is(err, machine.ErrCompare) || definite(a.f, err, a.reply()))
+	return a.verdict(err, errors.Is(err, machine.ErrNoEffect) || definite(a.f, err, a.reply()))
 }
 
 // verdict on an error: whether it proves that nothing was done. said: the server has said so. Under mu.
@@ -208,6 +208,12 @@ func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 		return a.changed(m, a.remove(znodes.Register(m.Key)))
 	case history.Watch:
 		return a.watch(m)
+	case history.Remove:
+		return a.changed(m, a.remove(znodes.Element(m.Key, m.In[0])))
+	case history.WatchSet:
+		return a.watchSet(m)
+	case znodes.Multi:
+		return a.several()
 	case history.Read:
 		return a.read(m)
 	case history.Write:
@@ -217,7 +223,9 @@ func (a *attempt) perform(m history.Mop) (cluster.Answer, error) {
 	case history.Add:
 		return a.add(m)
 	case history.Scan:
-		return a.scan(m)
+		return a.children(m, znodes.Set(m.Key), znodes.Elements)
+	case history.List:
+		return a.children(m, znodes.Sequence(m.Key), znodes.Numbers)
 	}
 	panic(fmt.Sprintf("zk: %q makes sense, and nobody knows how it is asked", m.F))
 }
@@ -330,18 +338,19 @@ func (a *attempt) add(m history.Mop) (cluster.Answer, error) {
 	return a.success(m, a.reply().Zxid)
 }
 
-func (a *attempt) scan(m history.Mop) (cluster.Answer, error) {
-	if err := a.freshen(znodes.Set(m.Key)); err != nil {
+// children of a node, by what their names mean.
+func (a *attempt) children(m history.Mop, path string, mean func(key string, names []string) ([]int, error)) (cluster.Answer, error) {
+	if err := a.freshen(path); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
 	if err := a.ask(false); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
-	names, _, err := a.Conn.Children(znodes.Set(m.Key))
+	names, _, err := a.Conn.Children(path)
 	if err != nil && !errors.Is(err, zookeeper.ErrNoNode) {
 		return cluster.Answer{}, a.fail(err)
 	}
-	if m.Out, err = znodes.Elements(m.Key, names); err != nil {
+	if m.Out, err = mean(m.Key, names); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
 	return a.success(m, 0)

@@ -41,8 +41,9 @@ type line struct {
 	waiting []sent
 	newest  int32 // xid of the last request, but for pings
 	last    jute.ReplyHeader
-	fault   error // of the server, if it has talked nonsense
-	deaf    bool  // nothing more is understood
+	parts   []jute.Code // of the multi that was answered last, the outcome of each part
+	fault   error       // of the server, if it has talked nonsense
+	deaf    bool        // nothing more is understood
 }
 
 // sent is a request without a reply.
@@ -70,7 +71,7 @@ func (l *line) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	if l.greeted && len(b) >= 12 {
 		q := sent{xid: int32(binary.BigEndian.Uint32(b[4:])), op: jute.Op(binary.BigEndian.Uint32(b[8:]))}
-		if q.op == jute.Exists && l.carried != nil {
+		if (q.op == jute.Exists || q.op == jute.GetChildren2) && l.carried != nil {
 			if r, err := jute.DecodeRequest(b[4:]); err == nil && r.Watch {
 				q.watched = r.Path
 			}
@@ -176,7 +177,10 @@ func (l *line) understand(payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	if h.Xid >= 0 {
-		l.last = h
+		l.last, l.parts = h, nil
+		for i := range r.Sub {
+			l.parts = append(l.parts, r.Sub[i].Err)
+		}
 	}
 	if l.carried != nil {
 		if err = l.carried.answered(q, r.Err); err != nil {
@@ -221,6 +225,13 @@ func (l *line) reply() jute.ReplyHeader {
 		return jute.ReplyHeader{}
 	}
 	return l.last
+}
+
+// codes are the outcomes of the parts of the multi that was answered last. go-zookeeper does not pass on all of them.
+func (l *line) codes() []jute.Code {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.parts
 }
 
 // nonsense that the server has talked, if any.

@@ -2,6 +2,7 @@ package znodes
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"assize/history"
@@ -17,6 +18,15 @@ func TestNumbers(t *testing.T) {
 		if n, err := Number("a", path); !errors.Is(err, machine.ErrNonsense) {
 			t.Errorf("%q is number %d, %v", path, n, err)
 		}
+	}
+}
+
+func TestListOfNumbers(t *testing.T) {
+	if got, err := Numbers("a", []string{"n-0000000012", "n-0000000003"}); !slices.Equal(got, []int{3, 12}) || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := Numbers("a", []string{"n-0000000012", "m-0000000003"}); got != nil || !errors.Is(err, machine.ErrNonsense) {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 
@@ -41,7 +51,7 @@ func TestTold(t *testing.T) {
 
 func TestStepOfASession(t *testing.T) {
 	for _, m := range []history.Mop{
-		{F: history.Connect}, {F: history.Close}, {F: history.Delete, Key: "a"}, {F: history.Watch, Key: "a"},
+		{F: history.Connect}, {F: history.Close}, {F: history.Delete, Key: "a"}, {F: history.List, Key: "a"}, {F: history.Watch, Key: "a"},
 		{F: history.CreateEphemeral, Key: "a", In: []int{1}}, {F: history.CreateSequential, Key: "a", In: []int{1}},
 	} {
 		if got, _, err := Step(history.Txn{m}); err != nil || got.F != m.F {

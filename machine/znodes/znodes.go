@@ -2,7 +2,7 @@
 // share it, so that they mean the same by ok, fail and info.
 //
 // A register k is the node /r-<k> with a decimal value as its data; an element v of a set k is the node /s-<k>/<v>, v by 20 digits. Transactions have one
-// step, and perhaps a sync before it. Nobody deletes a node but a client with a session (sessions.go). The requests of one operation go one after the other by one connection, none twice, and one that may take
+// step, and perhaps a sync before it, or several that are one multi. Nobody deletes a node but a client with a session (sessions.go). The requests of one operation go one after the other by one connection, none twice, and one that may take
 // effect is sent only when the one before has been refused: so the last answer tells of the whole operation.
 package znodes
 
@@ -56,7 +56,10 @@ func Elements(key string, children []string) (elements []int, err error) {
 // cannot be asked of a ZooKeeper: nothing is to be sent.
 func Step(t history.Txn) (m history.Mop, synced bool, err error) {
 	steps, synced := t.AfterSync()
-	if len(steps) == 1 && NeedsSession(steps[0].F) && (!synced || steps.ReadOnly()) {
+	if len(steps) > 1 && !synced {
+		return history.Mop{F: Multi}, false, multi(steps)
+	}
+	if len(steps) == 1 && steps[0].F != Multi && NeedsSession(steps[0].F) && (!synced || steps.ReadOnly()) {
 		return steps[0], synced, validForSession(steps[0])
 	}
 	if _, err := machine.CommandOf(steps, false); err != nil { // no other store could do it either
@@ -85,7 +88,7 @@ func Refuses(f string, code jute.Code) bool {
 	case jute.NoNode: // to be set; or the parent of what is to be created
 		return true
 	case jute.BadVersion: // only a compare-and-set asks for one: somebody has written since it was found
-		return f == history.CAS
+		return f == history.CAS || f == Multi
 	case jute.NoAuth: // by the ACL of the node or its parent. A follower of ZooKeeper that looks itself passes nothing on
 		return true
 	case jute.BadArguments, jute.InvalidACL: // seen in the request alone, before anything else
@@ -100,7 +103,7 @@ func Refuses(f string, code jute.Code) bool {
 		// Of a register: another client has created it, and this create has done nothing. Of an element, which nobody else ever asks for: either a
 		// server has executed this very create twice and the operation has been done, or the element is left from before the
 		// test and it has not. Neither ok nor fail would be sure.
-		return f == history.Write || f == history.CreateEphemeral
+		return f == history.Write || f == history.CreateEphemeral || f == Multi
 	}
 	// Not listed, among others:
 	//

@@ -56,7 +56,7 @@ func TestStep(t *testing.T) {
 		}
 	}
 	for _, txn := range []history.Txn{
-		nil, {write, write}, {{F: history.Write, Key: "a"}}, {{F: history.Write, Key: "a/b", In: []int{1}}}, {{F: history.Add, Key: "a", In: []int{-1}}},
+		nil, {write, write}, {write, {F: history.Read, Key: "b"}}, {write, {F: history.Check, Key: "b"}}, {{F: history.Check, Key: "b"}}, {{F: Multi}}, {sync, write, {F: history.Delete, Key: "b"}}, {{F: history.Write, Key: "a"}}, {{F: history.Write, Key: "a/b", In: []int{1}}}, {{F: history.Add, Key: "a", In: []int{-1}}},
 		{{F: history.CAS, Key: "a", In: []int{1}}}, {sync}, {sync, write}, {sync, sync, read}, {read, sync}, {sync, {F: history.Read, Key: "b"}},
 		{{F: history.Sync, Key: "a", In: []int{1}}, read}, {sync, read, read},
 	} {
@@ -66,15 +66,41 @@ func TestStep(t *testing.T) {
 	}
 }
 
+func TestMulti(t *testing.T) {
+	for _, txn := range []history.Txn{
+		{{F: history.Check, Key: "a"}, {F: history.Write, Key: "b", In: []int{1}}},
+		{{F: history.Create, Key: "a", In: []int{1}}, {F: history.Delete, Key: "b"}, {F: history.Write, Key: "c", In: []int{2}}},
+	} {
+		if m, _, err := Step(txn); m.F != Multi || err != nil {
+			t.Errorf("%v: %+v, %v", txn, m, err)
+		}
+	}
+	const none, inconsistent, exists = jute.OK, jute.RuntimeInconsistency, jute.NodeExists
+	for _, c := range []struct {
+		results []jute.Code
+		part    int
+		code    jute.Code
+		sense   bool
+	}{
+		{[]jute.Code{none, none, none}, -1, none, true}, {[]jute.Code{none, exists, inconsistent}, 1, exists, true}, {[]jute.Code{exists, inconsistent, inconsistent}, 0, exists, true},
+		{[]jute.Code{none, none, exists}, 2, exists, true}, {[]jute.Code{none, exists, none}, -1, none, false}, {[]jute.Code{none, exists, exists}, -1, none, false},
+		{[]jute.Code{none, none}, -1, none, false}, {nil, -1, none, false},
+	} {
+		if part, code, err := Failed(c.results, 3); part != c.part || code != c.code || (err == nil) != c.sense || err != nil && !errors.Is(err, machine.ErrNonsense) {
+			t.Errorf("%v: part %d, %v, %v", c.results, part, code, err)
+		}
+	}
+}
+
 // TestRefuses holds the list from outside: whoever makes it longer has to argue for it here, too.
 func TestRefuses(t *testing.T) {
 	always := []jute.Code{jute.NoNode, jute.NoAuth, jute.BadArguments, jute.InvalidACL, jute.NoChildrenForEphemerals, jute.QuotaExceeded, jute.Unimplemented}
-	only := map[string]jute.Code{history.Write: jute.NodeExists, history.CreateEphemeral: jute.NodeExists, history.CAS: jute.BadVersion}
+	only := map[string][]jute.Code{history.Write: {jute.NodeExists}, history.CreateEphemeral: {jute.NodeExists}, history.CAS: {jute.BadVersion}, Multi: {jute.NodeExists, jute.BadVersion}}
 	for _, f := range []string{
-		history.Read, history.Scan, history.Write, history.CAS, history.Add, history.CreateEphemeral, history.CreateSequential, history.Delete, history.Watch, history.Close,
+		history.Read, history.Scan, history.Write, history.CAS, history.Add, history.CreateEphemeral, history.CreateSequential, history.Delete, history.Watch, history.Close, Multi, history.Remove,
 	} {
 		for code := jute.Code(-200); code <= 10; code++ {
-			want := slices.Contains(always, code) || code != jute.OK && only[f] == code
+			want := slices.Contains(always, code) || slices.Contains(only[f], code)
 			if got := Refuses(f, code); got != want {
 				t.Errorf("%s, %v: got %v, want %v", f, code, got, want)
 			}

@@ -43,9 +43,6 @@ func (p *peer) propose(body []byte) (zxid int64, ok bool) {
 	return t.zxid, true
 }
 
-// outstanding tells whether anything is proposed and not committed.
-func (p *peer) outstanding() bool { return p.log.last() > p.committed }
-
 func (p *peer) onAck(l *learner, zxid int64) {
 	if l.seat < 0 || l.phase < enrolled || zxid > p.log.last() || p.stage < established {
 		return

@@ -19,6 +19,7 @@ type carried struct {
 	zxid     int64 // the greatest that a server has told
 	// Watches that have been left and have not fired: on nodes that were there, and on those that were not.
 	data, exist []string
+	child       []string // and on the elements of sets
 	told        history.Txn
 	wrong       error // a notification made no sense
 }
@@ -55,10 +56,10 @@ func (c *Tongue) connect() [][]byte {
 func (c *Tongue) resume(r *jute.ConnectResponse) (more [][]byte, done bool) {
 	k := c.carried
 	c.granted, k.id, k.password = r.Timeout, r.Session, r.Password
-	if r.Session == 0 || len(k.data)+len(k.exist) == 0 {
+	if r.Session == 0 || len(k.data)+len(k.exist)+len(k.child) == 0 {
 		return nil, true
 	}
-	q := jute.Request{Xid: jute.XidSetWatches, Op: jute.SetWatches, Watches: jute.Watches{RelativeZxid: k.zxid, Data: k.data, Exist: k.exist}}
+	q := jute.Request{Xid: jute.XidSetWatches, Op: jute.SetWatches, Watches: jute.Watches{RelativeZxid: k.zxid, Data: k.data, Exist: k.exist, Child: k.child}}
 	return [][]byte{q.Encode()}, false
 }
 
@@ -91,6 +92,10 @@ func (k *carried) hear(body []byte) {
 	}
 	k.told = append(k.told, m)
 	is := func(path string) bool { return path == e.Path }
+	if e.Type == jute.EventChildrenChanged {
+		k.child = slices.DeleteFunc(k.child, is)
+		return
+	}
 	if e.Type != jute.EventCreated {
 		k.data = slices.DeleteFunc(k.data, is)
 	}
@@ -104,9 +109,11 @@ func (k *carried) answered(q *jute.Request, r *jute.Response) {
 		return
 	}
 	list := &k.data
-	switch r.Err {
-	case jute.OK:
-	case jute.NoNode:
+	switch {
+	case r.Err == jute.OK && q.Op == jute.GetChildren2:
+		list = &k.child
+	case r.Err == jute.OK:
+	case r.Err == jute.NoNode && q.Op == jute.Exists:
 		list = &k.exist
 	default:
 		return

@@ -20,6 +20,8 @@ const (
 	silentNewSession    = "silent-new-session"
 	replyBeforeEvent    = "reply-before-event"
 	followerReadNoTouch = "follower-read-no-touch"
+	writeNoTouch        = "write-no-touch"
+	numberedOutlives    = "numbered-outlives"
 )
 
 // Flaws that Options.Flaw can name.
@@ -55,5 +57,9 @@ var Flaws = []machine.Flaw{
 	{Name: replyBeforeEvent, Doc: "who writes has the answer before the event that the write has made",
 		Nemesis: []string{"kill"}, Read: "local", Workload: "watch"},
 	{Name: followerReadNoTouch, Doc: "reads that a follower answers do not keep the session alive",
+		Nemesis: []string{"kill"}, Read: "local", Workload: "session"},
+	{Name: writeNoTouch, Doc: "writes do not keep the session alive",
+		Nemesis: []string{"kill"}, Read: "local", Workload: "session"},
+	{Name: numberedOutlives, Doc: "ephemeral sequential nodes are made as if they were not ephemeral",
 		Nemesis: []string{"kill"}, Read: "local", Workload: "session"},
 }

@@ -67,6 +67,9 @@ type node struct {
 	led     uint64  // epoch that it leads; 0: none
 }
 
+// outstanding tells whether anything is proposed and not committed.
+func (p *peer) outstanding() bool { return p.log.last() > p.committed }
+
 type write struct {
 	fx machine.Effects
 	at int

@@ -27,10 +27,10 @@ const (
 //	begin(out *machine.Effects)
 //	tick() | receive(*machine.Message)
 //	next() (news, bool)
-//	propose(body) (zxid, bool); nextZxid() zxid; outstanding() bool; tell(to, body); confirm(token)     of a leader that serves
-//	forward(body) bool                                                                                 of a learner that serves
+//	propose(body) (zxid, bool); nextZxid() zxid; tell(to, body); confirm(token)     of a leader that serves
+//	forward(body) bool                                                              of a learner that serves
 //	finish()
-//	serves() bool; leads() bool; leader, committed, state                                              at any time
+//	serves() bool; leads() bool; leader, committed, state                           at any time
 type peer struct {
 	id        int
 	voters    []int

@@ -109,7 +109,9 @@ func (s *Server) execute(from int, o *order) {
 	}
 	switch o.kind {
 	case orderWrite:
-		s.refresh(o.session)
+		if s.flaw != writeNoTouch {
+			s.refresh(o.session)
+		}
 		s.write(o)
 	case orderSync:
 		s.refresh(o.session)
@@ -129,6 +131,9 @@ func (s *Server) execute(from int, o *order) {
 func (s *Server) write(o *order) {
 	if s.ahead == nil || !s.peer.leads() {
 		return
+	}
+	if s.flaw == numberedOutlives && o.q.Flags == jute.FlagEphemeralSeq {
+		o.q.Flags = jute.FlagSequential
 	}
 	zxid := s.peer.nextZxid()
 	x := tree.Txn{Session: o.session, Cxid: o.q.Xid, Zxid: zxid, Time: s.wall, Op: jute.Failure}

@@ -66,6 +66,7 @@ func (s *Server) touch(c *connection, op jute.Op) {
 		return
 	}
 	switch {
+	case s.flaw == writeNoTouch && op.Writes():
 	case s.peer.leads():
 		s.refresh(c.session)
 	case !s.touched.set[c.session]:

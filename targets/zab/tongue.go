@@ -28,6 +28,7 @@ type Tongue struct {
 	waiting []jute.Request // in the order sent
 	last    *jute.Request  // of those under way, the one that answers
 	found   int32          // version of the register that a compare-and-set has found
+	checked int            // value of the register that a multi checks
 	read    bool           // the compare-and-set has found what it expected
 	made    bool           // the node that was missing has been asked for
 	answer  jute.Response
@@ -74,6 +75,17 @@ func (c *Tongue) Ask(t history.Txn) ([][]byte, error) {
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Register(m.Key), Data: znodes.Data(m.In[0]), ACL: anybody, Flags: jute.FlagEphemeral}), nil
 	case history.CreateSequential:
 		return c.send(c.numbered(m)), nil
+	case history.List:
+		return c.look(synced, jute.Request{Op: jute.GetChildren, Path: znodes.Sequence(m.Key)}), nil
+	case history.Remove:
+		return c.send(jute.Request{Op: jute.Delete, Path: znodes.Element(m.Key, m.In[0]), Version: -1}), nil
+	case history.WatchSet:
+		return c.look(synced, jute.Request{Op: jute.GetChildren2, Path: znodes.Set(m.Key), Watch: true}), nil
+	case znodes.Multi:
+		if t[0].F == history.Check {
+			return c.send(jute.Request{Op: jute.GetData, Path: znodes.Register(t[0].Key)}), nil
+		}
+		return c.send(c.multi()), nil
 	case history.Delete:
 		return c.send(jute.Request{Op: jute.Delete, Path: znodes.Register(m.Key), Version: -1}), nil
 	case history.Watch:
@@ -185,6 +197,14 @@ func (c *Tongue) next(q *jute.Request) [][]byte {
 		}
 		c.read, c.found = true, c.answer.Stat.Version
 		return c.send(jute.Request{Op: jute.SetData, Path: q.Path, Data: znodes.Data(m.In[1]), Version: c.found})
+	case m.F == znodes.Multi && q.Op == jute.GetData && c.answer.Err == jute.OK:
+		v, err := znodes.Value(c.txn[0].Key, c.answer.Data)
+		if err != nil {
+			c.err = err
+			return nil
+		}
+		c.checked, c.found = v, c.answer.Stat.Version
+		return c.send(c.multi())
 	case m.F == history.Add && c.answer.Err == jute.NoNode && !c.made:
 		c.made = true
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Set(m.Key), ACL: anybody})
@@ -225,7 +245,7 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 	switch {
 	case c.last.Op == jute.Sync: // the read's answer may still come: whoever goes on with this connection would take it for another's
 		return nil, 0, 0, "", fmt.Errorf("%v of the sync of %s", a.Err, c.last.Path)
-	case m.F == history.Read && a.Err == jute.NoNode, m.F == history.Scan && a.Err == jute.NoNode:
+	case m.F == history.Read && a.Err == jute.NoNode, (m.F == history.Scan || m.F == history.List) && a.Err == jute.NoNode:
 		return out, 0, position, note, nil
 	case m.F == history.Watch && a.Err == jute.NoNode:
 		m.Out = []int{0}
@@ -238,6 +258,9 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 		return nil, 0, 0, "", fmt.Errorf("%v of %s", a.Err, c.last.Path)
 	}
 	version = position
+	if c.step.F == znodes.Multi {
+		return c.several(out, version, note)
+	}
 	switch m.F {
 	case history.Read:
 		version = uint64(a.Stat.Mzxid)
@@ -248,6 +271,16 @@ func (c *Tongue) Answer() (out history.Txn, version, position uint64, note strin
 		m.Out = []int{v}
 	case history.Scan:
 		version = 0
+		if m.Out, err = znodes.Elements(m.Key, a.Children); err != nil {
+			return nil, 0, 0, "", err
+		}
+	case history.List:
+		version = 0
+		if m.Out, err = znodes.Numbers(m.Key, a.Children); err != nil {
+			return nil, 0, 0, "", err
+		}
+	case history.WatchSet:
+		version = uint64(a.Stat.Pzxid)
 		if m.Out, err = znodes.Elements(m.Key, a.Children); err != nil {
 			return nil, 0, 0, "", err
 		}
@@ -269,6 +302,8 @@ func (c *Tongue) idle() bool {
 	switch c.step.F {
 	case history.CAS:
 		return !c.read
+	case znodes.Multi:
+		return c.last.Op == jute.GetData
 	case history.Add:
 		return c.last.Path == znodes.Set(c.step.Key)
 	case history.CreateSequential:

@@ -19,8 +19,6 @@ import (
 // Divergence from ZooKeeper 3.8, all that a client of one version could tell by:
 //
 //   - A session belongs to the connection on which the leader has validated it last, not to that connection's server.
-//   - A closeSession from a connection that the session has left is refused as everything else from it is. ZooKeeper takes it (PrepRequestProcessor: "this
-//     request is the last of the session so it should be ok").
 //   - A session's time-out is what it was made with. A client that comes back and asks for another one is told the old one.
 //   - Sessions expire one tick later: in the second after their time-out. So what keeps them alive may be a tick on its way. The leader's clock does not
 //     leap for them: see observe.
