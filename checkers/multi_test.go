@@ -167,6 +167,8 @@ func TestTellsWhatMultisBreak(t *testing.T) {
 		{"checked", []answer{done, {history.Txn{{F: history.Check, Key: "a", Out: []int{1}}, write("b", 4)}, history.OK, 8, 8}}, ""},
 		{"checked what has changed", []answer{done, {history.Txn{write("a", 3)}, history.OK, 7, 7}, {history.Txn{{F: history.Check, Key: "a", Out: []int{1}}, write("b", 4)}, history.OK, 8, 8}},
 			"missed the change at 7"},
+		{"gone with its owner", []answer{{history.Txn{{F: history.CreateEphemeral, Key: "a", In: []int{1}}}, history.OK, 5, 5}, {read("a"), history.OK, 0, 7}}, ""},
+		{"made by whom nobody knows when", []answer{done, {both(create("a", 3), write("b", 4)), history.OK, 0, 0}}, ""},
 		{"checked what was made anew", []answer{done, removed, {both(create("a", 3), write("b", 4)), history.OK, 8, 8},
 			{history.Txn{{F: history.Check, Key: "a", Out: []int{1}}, write("b", 5)}, history.OK, 9, 9}}, ""},
 	} {
