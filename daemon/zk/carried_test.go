@@ -230,6 +230,7 @@ func TestEndThatIsToldTooLate(t *testing.T) {
 		t.Errorf("a session that had ended: %+v, %v", a, err)
 	}
 }
+
 // TestWhatComesBehindAnAnswerIsNotToldBeforeIt: a server that was paused sends the answer, a notification and the reply to a ping at once.
 func TestWhatComesBehindAnAnswerIsNotToldBeforeIt(t *testing.T) {
 	k := &carried{}
