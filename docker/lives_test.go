@@ -19,7 +19,7 @@ import (
 func bare(t *testing.T) (*place, *box) {
 	t.Helper()
 	began := time.Now()
-	j, err := fleet.NewJournal(filepath.Join(t.TempDir(), "server.log"), func() time.Duration { return time.Since(began) })
+	j, err := fleet.NewJournal(filepath.Join(t.TempDir(), "server.log"), func() time.Duration { return time.Since(began) }, nil)
 	must(t, err)
 	t.Cleanup(func() { j.Close() })
 	c := &Cluster{}

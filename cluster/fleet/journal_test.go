@@ -13,7 +13,7 @@ func now() time.Duration { return time.Second }
 
 // Behind the panic comes a trace of all goroutines, longer than any end of the log.
 func TestJournalRemembersThePanic(t *testing.T) {
-	j, err := NewJournal(filepath.Join(t.TempDir(), "server.log"), now)
+	j, err := NewJournal(filepath.Join(t.TempDir(), "server.log"), now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestJournalRemembersThePanic(t *testing.T) {
 
 func TestJournalBreaksLongLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "server.log")
-	j, err := NewJournal(path, now)
+	j, err := NewJournal(path, now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,9 @@ func (c *Cluster) newNode(joining bool) (*Node, error) {
 	if err := os.MkdirAll(n.Home, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := NewJournal(filepath.Join(n.Home, "server.log"), c.Now)
+	log, err := NewJournal(filepath.Join(n.Home, "server.log"), c.Now, func(what string) {
+		c.Violation("%s was told by another server what no correct one says: %s", n.Name, what)
+	})
 	n.Log = log
 	return n, err
 }

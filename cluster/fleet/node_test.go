@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -60,5 +61,26 @@ func TestStartOfARunningServerWaitsForItsAnswer(t *testing.T) {
 				t.Errorf("error %v, asked %d times, want %d", err, asked.Load(), c.asked)
 			}
 		})
+	}
+}
+
+// TestAccusationsAreViolations: a server that is told what no correct one says leaves whoever has said it, and clients may never see a trace of it.
+func TestAccusationsAreViolations(t *testing.T) {
+	fleet, err := New(t.Context(), Config{Dir: t.TempDir(), Nodes: 1}, &site{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := fleet.newNode(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Log.Close()
+	n.Log.Line("role id=2 role=leader accused of nothing")
+	if got := fleet.Violations(); got != nil {
+		t.Errorf("got %q of what is no accusation", got)
+	}
+	n.Log.Copy(strings.NewReader("accused node=5 why=\"0x100000003 is proposed in epoch 1 after 0x0\"\naccused node=5 why=more\n"))
+	if got := fleet.Violations(); len(got) != 1 || !strings.Contains(got[0], n.Name) || !strings.Contains(got[0], "node=5 why=\"0x100000003 is") {
+		t.Errorf("got %q, want the first accusation", got)
 	}
 }
