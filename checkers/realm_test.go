@@ -137,6 +137,16 @@ func (w *realm) end(v *visitor) int {
 	})
 }
 
+// close a session.
+func (w *realm) close(v *visitor) *history.Op {
+	if w.watches && v.ended { // its connection has ended with it, and its watches
+		return nil
+	}
+	at := w.end(v)
+	w.reach(v, at)
+	return done(at, 0)
+}
+
 // sequentials are the sequential nodes, in their order.
 func sequentials(s map[string]cell) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(s)), func(key string) bool { return !strings.HasPrefix(key, "q/") })
@@ -211,12 +221,7 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 	case history.Connect:
 		return w.connect(v)
 	case history.Close:
-		if w.watches && v.ended { // its connection has ended with it, and its watches
-			return nil
-		}
-		at := w.end(v)
-		w.reach(v, at)
-		return done(at, 0)
+		return w.close(v)
 	case history.CreateEphemeral, history.Write:
 		if m.F == history.CreateEphemeral && is.made > 0 && !w.errs("shared") {
 			return nil
