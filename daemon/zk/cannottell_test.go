@@ -172,15 +172,29 @@ func TestClientsCannotTell(t *testing.T) {
 	newDuel(t, 3).random(1, 4000)
 }
 
-// TestClientsOfEnsemblesCannotTell: the same of three servers, each with one of the clients, who move about.
+// TestClientsOfEnsemblesCannotTell: the same of three servers, each with one of the clients, who move about. Where a ZooKeeper falls silent others are asked.
 func TestClientsOfEnsemblesCannotTell(t *testing.T) {
 	t.Parallel()
-	apache, assize := clienttest.ApacheEnsemble(t, 3, slow, superuser), clienttest.AssizeEnsemble(t, 3, slow, superuser)
-	d := &duel{TB: t, apache: newSide(t, 3, apache), assize: newSide(t, 3, assize)}
-	d.random(2, 1000)
+	for seed := range uint64(3) {
+		done := false
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			apache, assize := clienttest.ApacheEnsemble(t, 3, slow, superuser), clienttest.AssizeEnsemble(t, 3, slow, superuser)
+			d := &duel{TB: t, apache: newSide(t, 3, apache), assize: newSide(t, 3, assize)}
+			d.ensembles(100 * (seed + 1))
+			done = true
+		})
+		if done || t.Failed() {
+			return
+		}
+	}
+	t.Skip("each ZooKeeper fell silent")
+}
+
+func (d *duel) ensembles(seed uint64) {
+	d.random(seed, 1000)
 	for i := range 6 {
 		d.move(i%3, jute.Request{Xid: 1, Op: jute.SetData, Path: "/", Version: -1})
-		d.random(3+uint64(i), 50)
+		d.random(seed+uint64(i)+1, 50)
 	}
 	for i, q := range []jute.Request{{Op: jute.Delete, Path: "/none"}, {Op: jute.Multi, Sub: []jute.Request{{Op: jute.Delete, Path: "/none"}}}, {Op: jute.CloseSession}} {
 		q.Xid = 1
@@ -201,7 +215,11 @@ func (d *duel) random(seed uint64, steps int) {
 		steps /= 10
 	}
 	for range steps {
-		d.ask(r.IntN(3), r.request())
+		i, q := r.IntN(3), r.request()
+		if q.Op == jute.Exists {
+			i = 2 // who may read all: others may ask whether a node is there until ZooKeeper 3.8.4 (ZOOKEEPER-2590)
+		}
+		d.ask(i, q)
 	}
 }
 

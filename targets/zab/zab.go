@@ -27,6 +27,7 @@ import (
 //   - A sync whose session has moved uses up no zxid. A multi of no parts, and one whose session has moved, are refused as any other write.
 //   - Watches of several modes that one connection leaves on one path stand side by side, as since ZooKeeper 3.9 (ZOOKEEPER-4466), and checkWatches asks for
 //     the connection's own. In 3.8 the last mode replaces the others, and anybody's watch will do.
+//   - exists asks for the permission to read, as since 3.8.4 (ZOOKEEPER-2590).
 //   - TTL nodes can be had without asking for them (extendedTypesEnabled). Containers and TTL nodes are looked after every ten ticks of sessions, not every
 //     minute.
 //   - Text that is no UTF-8, or beyond its first three bytes, is given back as it came, and not as Java's characters of 16 bits have it.
