@@ -260,7 +260,7 @@ func (w *realm) perform(v *visitor, m history.Mop) *history.Op {
 	if m.F == history.WatchSet {
 		_, v.had = v.left["s"]
 		v.left["s"] = is
-		return done(is.made, v.floor, elements(w.states[v.floor])...)
+		return done(is.made, v.floor, w.elements(w.states[v.floor])...)
 	}
 	if m.F == history.Watch {
 		_, v.had = v.left[m.Key]
@@ -452,7 +452,7 @@ func TestSessionsOfAGoodRealmAreNeverConvicted(t *testing.T) {
 		{"immortal", false, []string{"ephemeral"}, 50}, {"immortal", false, []string{"expiry"}, 90}, {"number", false, []string{"sequence"}, 90}, {"back", false, []string{"image"}, 40},
 		{"lost", true, []string{"watch"}, 90}, {"late", true, []string{"watch"}, 90}, {"twice", true, []string{"watch"}, 90}, {"kind", true, []string{"watch"}, 80},
 		{"order", true, []string{"watch"}, 50}, {"unset", true, []string{"watch"}, 50}, {"half told", true, []string{"watch"}, 90}, {"members lost", true, []string{"watch"}, 90},
-		{"partial", true, []string{"multi"}, 40}, {"torn", true, []string{"multi"}, 40}, {"unchecked", true, []string{"multi"}, 30}, {"missed", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
+		{"partial", true, []string{"multi"}, 40}, {"member vanishes", true, []string{"multi"}, 90}, {"member stays", true, []string{"multi"}, 50}, {"torn", true, []string{"multi"}, 40}, {"unchecked", true, []string{"multi"}, 30}, {"missed", true, []string{"watch"}, 50}, {"back", true, []string{"image"}, 40},
 	} {
 		happened, convicted, judged := 0, 0, map[string]int{}
 		seeds := 100
