@@ -1,8 +1,10 @@
 package checkers
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"assize/history"
 )
@@ -51,7 +53,9 @@ func checkEphemeral(h []history.Op, _ Limits) (Result, error) {
 // unasked: what is seen was asked for before, and has not been refused.
 func (j *ephemeralJudgement) unasked() {
 	numbers := map[string]map[int]bool{}
-	for _, s := range j.sights {
+	answered := slices.Clone(j.sights)
+	slices.SortStableFunc(answered, func(a, b seen) int { return cmp.Compare(j.calls[a.call].Complete, j.calls[b.call].Complete) })
+	for _, s := range answered {
 		if !s.found {
 			continue
 		}
@@ -81,18 +85,18 @@ func (j *ephemeralJudgement) unasked() {
 }
 
 // numberable: what was seen is a sequential node that may be one of those of which nobody knows: each of these is one at most. numbers are those seen
-// until now.
+// until now, in answers.
 func (j *ephemeralJudgement) numberable(s seen, numbers map[string]map[int]bool) bool {
 	m, done, _ := j.step(s.call)
-	asked := j.unnumbered[m.Key]
-	if m.F != history.List || len(asked) == 0 || j.calls[asked[0]].Invoke > done.Index {
+	if m.F != history.List {
 		return false
 	}
+	asked, _ := slices.BinarySearchFunc(j.unnumbered[m.Key], done.Index, func(i, index int) int { return cmp.Compare(j.calls[i].Invoke, index) })
 	if numbers[m.Key] == nil {
 		numbers[m.Key] = map[int]bool{}
 	}
 	numbers[m.Key][s.value] = true
-	return len(numbers[m.Key]) <= len(asked)
+	return len(numbers[m.Key]) <= asked
 }
 
 // sign that a session was alive in the state of a version, and after it.

@@ -221,7 +221,8 @@ func (j *expiryJudgement) early(l *life) *Evidence {
 	return nil
 }
 
-// lastWrite of the session that was answered, asked for before an event.
+// lastWrite of the session that was answered, asked for before an event. Our leader hears of the session with the write. That of Apache ZooKeeper, of a write that a follower has
+// passed on, only with the follower's next answer to a ping, half a tick later: LeaderZooKeeperServer.submitLearnerRequest touches no session.
 func (j *expiryJudgement) lastWrite(l *life, end int) (call int, found bool) {
 	for _, i := range l.calls {
 		if j.calls[i].Invoke >= end {

@@ -119,23 +119,7 @@ func chaos(r *rand.Rand) (h []history.Op) {
 			record(op)
 		default:
 			delete(open, p)
-			if asked.Kind = []history.Kind{history.OK, history.OK, history.OK, history.Fail, history.Info}[r.IntN(5)]; asked.Kind == history.OK {
-				asked.Version, asked.Position, asked.Txn = version()*uint64(r.IntN(2)), version(), slices.Clone(asked.Txn)
-				for i, m := range asked.Txn {
-					s, _ := shapeOf(m.F)
-					most := s.out
-					if most < 0 {
-						most = 2
-					}
-					for range min(r.IntN(3), most) {
-						asked.Txn[i].Out = append(asked.Txn[i].Out, r.IntN(value+2))
-					}
-					slices.Sort(asked.Txn[i].Out)
-				}
-				if r.IntN(4) > 0 {
-					asked.Position = max(asked.Position, asked.Version)
-				}
-			}
+			asked = anything(r, asked, value)
 			record(asked)
 			if asked.Kind == history.Info { // its process has ended
 				processes[p] += 4
@@ -143,6 +127,29 @@ func chaos(r *rand.Rand) (h []history.Op) {
 		}
 	}
 	return h
+}
+
+// anything is an answer to what was asked, of a value up to one.
+func anything(r *rand.Rand, op history.Op, value int) history.Op {
+	if op.Kind = []history.Kind{history.OK, history.OK, history.OK, history.Fail, history.Info}[r.IntN(5)]; op.Kind != history.OK {
+		return op
+	}
+	op.Version, op.Position, op.Txn = uint64(r.IntN(30)*r.IntN(2)), uint64(r.IntN(30)), slices.Clone(op.Txn)
+	for i, m := range op.Txn {
+		s, _ := shapeOf(m.F)
+		most := s.out
+		if most < 0 {
+			most = 2
+		}
+		for range min(r.IntN(3), most) {
+			op.Txn[i].Out = append(op.Txn[i].Out, r.IntN(value+2))
+		}
+		slices.Sort(op.Txn[i].Out)
+	}
+	if r.IntN(4) > 0 {
+		op.Position = max(op.Position, op.Version)
+	}
+	return op
 }
 
 // TestRandomHistoriesPanicNobody, whatever they are of.

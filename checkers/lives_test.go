@@ -276,3 +276,27 @@ func TestNumberedNodeIsMissedWhereItWasFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbersOfNobodyAreCountedAsTheyWereAskedFor: a list can show no more nodes of which nobody knows than had been asked for when it was answered, whichever was asked for first.
+func TestNumbersOfNobodyAreCountedAsTheyWereAskedFor(t *testing.T) {
+	lost := func(a *asks, process int) {
+		a.ask(process, 1, history.Mop{F: history.CreateSequential, Key: "q", In: []int{process}}, history.Op{Kind: history.Info})
+	}
+	for _, c := range []struct {
+		before, within []int // what two lists show of which one is asked for and answered while the other one is under way, before the second create
+		want           Verdict
+	}{{[]int{7}, []int{7}, Valid}, {[]int{7, 9}, []int{7}, Valid}, {[]int{7}, []int{7, 9}, Invalid}} {
+		var a asks
+		lost(&a, 1)
+		outer := history.Op{Index: len(a), Process: 2, Kind: history.Invoke, Session: 2, Txn: history.Txn{{F: history.List, Key: "q"}}}
+		a = append(a, outer)
+		a.ask(3, 3, history.Mop{F: history.List, Key: "q", Out: c.within}, history.Op{Position: 9})
+		lost(&a, 11)
+		outer.Index, outer.Kind, outer.Position, outer.Txn = len(a), history.OK, 9, history.Txn{{F: history.List, Key: "q", Out: c.before}}
+		a = append(a, outer)
+		got, err := checkEphemeral(a, Limits{})
+		if err != nil || (got.Verdict == Invalid) != (c.want == Invalid) {
+			t.Errorf("%v: %s %s, %v", c, got.Verdict, got.Note, err)
+		}
+	}
+}

@@ -10,10 +10,11 @@ import (
 var multi = Checker{
 	Name:     "multi",
 	Question: "is all that was asked for together done together, at one version, or not at all?",
-	Doc: "by versions and positions, which order all changes of registers that are deleted and watched. What a read has found was asked for, and not refused; its " +
+	Doc: "by versions and positions, which order all changes of registers and sets that are deleted and watched. What a read has found was asked for, and not refused; its " +
 		"writer was answered the same version, and so was every other read of what that writer wrote. A read has found the last change up to its position, and " +
 		"where it has found nothing that was a delete. What a multi has checked was as it was found until its version, unless it was deleted and made anew meanwhile; what was created was not " +
-		"there, and what was written in a multi, or deleted, was. Where nobody knows of a change that can explain it, nothing is said. O(n log n)",
+		"there, and what was written in a multi, or deleted, was. A set is listed with what had been added by the answer's position, and not taken out. " +
+		"Where nobody knows of a change that can explain it, nothing is said. O(n log n)",
 	Check: checkMulti,
 }
 
@@ -45,6 +46,7 @@ func checkMulti(h []history.Op, _ Limits) (Result, error) {
 			j.step(i, n, m, len(steps) > 1)
 		}
 	}
+	j.members()
 	j.Figures["multis"], j.Figures["refused"], j.Figures["broken"] = float64(j.several), float64(refused), float64(len(j.Evidence))
 	switch {
 	case len(j.Evidence) > 0:

@@ -23,17 +23,20 @@ func (w *realm) alter(v *visitor, m history.Mop) *history.Op {
 	at := w.commit(history.Txn{{F: history.Members, Key: "s"}}, func(s map[string]cell) {
 		if s["s"] = (cell{made: newest + 1}); m.F == history.Add {
 			s[element] = cell{value: m.In[0]}
-		} else {
+		} else if w.wrong != "member stays" {
 			delete(s, element)
+		} else {
+			w.wronged = true
 		}
 	})
 	w.reach(v, at)
 	return done(at, at)
 }
 
-func elements(s map[string]cell) (list []int) {
+// elements of the set, in their order.
+func (w *realm) elements(s map[string]cell) (list []int) {
 	for _, key := range slices.Sorted(maps.Keys(s)) {
-		if strings.HasPrefix(key, "s/") {
+		if strings.HasPrefix(key, "s/") && !w.errs("member vanishes") {
 			list = append(list, s[key].value)
 		}
 	}
@@ -54,7 +57,7 @@ func (w *realm) together(v *visitor, txn history.Txn) *history.Op {
 			}
 			return nil
 		}
-		set := func(s map[string]cell) { s[m.Key] = cell{m.In[0], len(w.states), 0} }
+		set := func(s map[string]cell) { s[m.Key] = cell{m.In[0], len(w.states), s[m.Key].owner} }
 		switch m.F {
 		case history.Check: // what was found a while ago is found to be so still
 			if out = []int{is.value}; w.errs("unchecked") {
