@@ -193,6 +193,7 @@ func (s *Server) deliver(zxid int64, body []byte) {
 	r, changes := s.tree.Apply(&x)
 	s.applied++
 	s.out.Applied = append(s.out.Applied, machine.Applied{Index: s.applied, Revision: zxid, Hash: s.tree.Hash()})
+	s.digest(zxid)
 	if s.ahead != nil {
 		s.ahead.Applied(zxid)
 	}

@@ -45,6 +45,7 @@ type Server struct {
 	tree    *tree.Tree
 	vetted  *tree.Tree // of a leader's snapshot that is about to be installed
 	applied uint64     // position of the last transaction that the tree has
+	digests []machine.DigestReport
 	clock
 	stamp stamp
 	desk
