@@ -144,10 +144,16 @@ func (l *ledger) learn() (keys []string) {
 }
 
 // doubt finds what nobody knows of. It has a greater version than all that was answered before it was asked for: writes are in the order of real time.
+// A register that goes with its owner can have gone at any version.
 func (l *ledger) doubt() {
 	byEvent := map[int]int{}
 	for i, c := range l.calls {
 		byEvent[c.Invoke] = i
+		for _, m := range l.steps(c) {
+			if m.F == history.CreateEphemeral && len(l.doubts[m.Key]) == 0 {
+				l.doubts[m.Key] = []doubt{{asked: -1, deleted: true}}
+			}
+		}
 	}
 	var reached uint64
 	for at, op := range l.h {
@@ -174,7 +180,7 @@ func (l *ledger) settle() {
 	again := map[string]bool{}
 	for i := range l.calls {
 		for _, m := range l.steps(l.calls[i]) {
-			again[m.Key] = again[m.Key] || m.F == history.Delete && l.calls[i].Kind == history.Info && l.at[i] == 0
+			again[m.Key] = again[m.Key] || m.F == history.CreateEphemeral || m.F == history.Delete && l.calls[i].Kind == history.Info && l.at[i] == 0
 		}
 	}
 	for i := range l.calls {

@@ -10,7 +10,7 @@ import (
 func TestLinearizableAgainstForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	valid := 0
-	n := randoms(t, 100_000)
+	n := randoms(t, 25_000)
 	for range n {
 		calls := randomRegister(r, 7)
 		want := linearizableByForce(calls)

@@ -43,9 +43,9 @@ type mayfly struct {
 
 // census is all sessions and ephemeral nodes of a history.
 //
-// The state that a server answers a session from is never older than what it has answered that session before (its floor), on whatever server:
-// that is promised, and judged by image. So a session that sees a node proves that it was there in some state from the floor on, and one that
-// does not see it that it was gone in the state of the answer's position, if it had been created by the floor. Nobody but the end of its session
+// The state that a server answers a session from is that of the answer's position, since it executes a read between two writes, or none. Where that is not known it is
+// never older than what the session was answered before (its floor), on whatever server: that is promised, and judged by image. So a session that sees a node proves that it
+// was there in that state, and one that does not see it that it was gone in it, if it had been created before. Nobody but the end of its session
 // removes an ephemeral node, and that end is one version for all its nodes.
 type census struct {
 	trial
@@ -62,14 +62,14 @@ type census struct {
 // list of the sequential nodes below a key that a session was answered.
 type list struct {
 	call    int
-	floor   uint64
-	numbers []int // ascending
+	floor   uint64 // its state is none before this version
+	numbers []int  // ascending
 }
 
 // seen is a read of a name that ephemeral nodes can have.
 type seen struct {
 	call  int
-	floor uint64
+	floor uint64  // its state is none before this version
 	fly   *mayfly // nil: there was none, or not one that was asked for
 	value int
 	found bool
@@ -166,16 +166,20 @@ func (c *census) look() {
 	for _, l := range c.lives {
 		for n, i := range l.calls {
 			m, done, _ := c.step(i)
+			floor := l.floors[n]
+			if done.Position > 0 {
+				floor = done.Position
+			}
 			if m.F == history.List && c.calls[i].Kind == history.OK {
-				c.lists = append(c.lists, list{i, l.floors[n], m.Out})
+				c.lists = append(c.lists, list{i, floor, m.Out})
 				for _, number := range m.Out {
-					c.sights = append(c.sights, seen{call: i, floor: l.floors[n], found: true, value: number, fly: c.byName[keyValue{m.Key, number}]})
+					c.sights = append(c.sights, seen{call: i, floor: floor, found: true, value: number, fly: c.byName[keyValue{m.Key, number}]})
 				}
 			}
 			if m.F != history.Read || c.calls[i].Kind != history.OK {
 				continue
 			}
-			s := seen{call: i, floor: l.floors[n], found: len(m.Out) > 0}
+			s := seen{call: i, floor: floor, found: len(m.Out) > 0}
 			if s.found {
 				s.value = m.Out[0]
 				s.fly = c.byName[keyValue{m.Key, s.value}]
@@ -245,16 +249,24 @@ func (c *census) state(call int) uint64 {
 	return math.MaxUint64
 }
 
-// miss finds the sequential nodes that lists should have had. Of a node that was missed once no later list is looked at, so that this takes no longer than the
-// lists are long.
+// miss finds the sequential nodes that lists should have had: the list that was asked for first, which shows when a session had ended, and the one from the
+// oldest state, which shows by which version.
 func (c *census) miss() {
+	c.missIn(c.lists)
+	byState := slices.Clone(c.lists)
+	slices.SortStableFunc(byState, func(a, b list) int { return cmp.Compare(c.state(a.call), c.state(b.call)) })
+	c.missIn(byState)
+}
+
+// missIn lists, one after the other. Of a node that was missed once no later list is looked at, so that this takes no longer than the lists are long.
+func (c *census) missIn(lists []list) {
 	pending := map[string][]*mayfly{}
 	for _, f := range c.flies {
 		if f.numbered && f.version > 0 {
 			pending[f.key] = append(pending[f.key], f)
 		}
 	}
-	for _, l := range c.lists {
+	for _, l := range lists {
 		key := c.key(l.call)
 		pending[key] = slices.DeleteFunc(pending[key], func(f *mayfly) bool {
 			if _, there := slices.BinarySearch(l.numbers, f.value); there || f.version > l.floor {

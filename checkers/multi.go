@@ -123,8 +123,11 @@ func (j *multiJudgement) renewed(key string, from uint64, done history.Op) bool 
 
 // absent: the last change of a key before a version must have been a delete, if there was one.
 func (j *multiJudgement) absent(call int, m history.Mop, to uint64) {
+	if to <= 1 {
+		return
+	}
 	a, known := j.last(m.Key, to-1)
-	if to == 1 || !known || a.deleted {
+	if !known || a.deleted {
 		return
 	}
 	if _, gone := j.possible(m.Key, true, a.version, to, j.done(call).Index); !gone {
@@ -134,8 +137,11 @@ func (j *multiJudgement) absent(call int, m history.Mop, to uint64) {
 
 // present: the last change of a key before a version must not have been a delete.
 func (j *multiJudgement) present(call int, m history.Mop, to uint64) {
+	if to <= 1 {
+		return
+	}
 	a, known := j.last(m.Key, to-1)
-	if to == 0 || !known || !a.deleted {
+	if !known || !a.deleted {
 		return
 	}
 	if _, there := j.possible(m.Key, false, a.version, to, j.done(call).Index); !there {

@@ -125,7 +125,7 @@ func randomSessions(r *rand.Rand, most int) []tcall {
 
 func TestOSCAgainstForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(41, 42))
-	n := randoms(t, 300_000)
+	n := randoms(t, 50_000)
 	count := map[string]int{}
 	for i := range n {
 		var calls []tcall

@@ -58,7 +58,7 @@ func guaranteesByForce(calls []tcall) map[string]float64 {
 func TestSessionsAgainstForce(t *testing.T) {
 	r := rand.New(rand.NewPCG(51, 52))
 	count := map[string]int{}
-	n := randoms(t, 100_000)
+	n := randoms(t, 25_000)
 	for i := range n {
 		// Without swaps that nobody answers, of which it may be that no version is known, and which end their session anyhow.
 		w := world{processes: 1 + r.IntN(3), operations: 1 + r.IntN(12), keys: 1 + r.IntN(2), fail: 10, see: seeing(i % 3), sync: 5}

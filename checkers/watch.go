@@ -15,7 +15,7 @@ var watch = Checker{
 	Doc: "by versions and positions, which order all changes. A watch that was left in the state of a position is owed the next change after it. A session " +
 		"must have been told by the time that it gets any answer from a state that has the change: so before it reads it, before its own write is " +
 		"answered, and whether it has changed servers meanwhile or not. It is told no more often than it has, or may have, left watches, of what can have " +
-		"happened, and on one connection in the order of the changes. What was missed between two connections may be told as one, and where a register " +
+		"happened up to the state of its next answer, and on one connection in the order of the changes. What was missed between two connections may be told as one, and where a register " +
 		"is not there before and after, that it was there meanwhile need not be told. Writes of which nobody knows excuse what they can. O(n log n)",
 	Check: checkWatch,
 }
@@ -58,10 +58,11 @@ func checkWatch(h []history.Op, _ Limits) (Result, error) {
 	return j.Result, nil
 }
 
-// happened tells whether a key was deleted, or changed otherwise, since a watch was left and before an event.
-func (j *watchJudgement) happened(w leftWatch, deleted bool, event int) bool {
-	return slices.ContainsFunc(j.changes[w.key], func(a alteration) bool {
-		return a.version > w.at && a.deleted == deleted && (!a.write || j.calls[a.call].Invoke < event)
+// happened tells whether a key is known to have been deleted, or changed otherwise, since a watch was left, before a version and before an event.
+func (j *watchJudgement) happened(w leftWatch, deleted bool, to uint64, event int) bool {
+	from := j.place(w.key, w.at)
+	return slices.ContainsFunc(j.changes[w.key][from:max(from, j.place(w.key, to-1))], func(a alteration) bool {
+		return a.deleted == deleted && (!a.write || j.calls[a.call].Invoke < event)
 	})
 }
 
@@ -210,17 +211,17 @@ func (s *watchingSession) notice(event int) {
 		s.accuse(event, &w, "was told %s of %s, and its watch had found it in another state", m.F, m.Key)
 		return
 	}
-	deleted := m.F == history.Deleted
+	deleted, reached := m.F == history.Deleted, s.reached(event)
 	c, known := s.next(m.Key, w.at)
-	known = known && (!c.write || s.calls[c.call].Invoke < event)
+	known = known && c.version < reached && (!c.write || s.calls[c.call].Invoke < event)
 	if w.connections != s.connections { // the change may be any, or several
-		_, possible := s.possible(m.Key, deleted, w.at, s.reached(event), event)
-		if !possible && !s.happened(w, deleted, event) {
+		_, possible := s.possible(m.Key, deleted, w.at, reached, event)
+		if !possible && !s.happened(w, deleted, reached, event) {
 			s.accuse(event, &w, "was told %s of %s, and nothing of the kind had happened to it", m.F, m.Key)
 		}
 		return
 	}
-	least, possible := s.possible(m.Key, deleted, w.at, c.version, event)
+	least, possible := s.possible(m.Key, deleted, w.at, min(c.version, reached), event)
 	switch {
 	case possible:
 	case !known:

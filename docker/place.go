@@ -362,11 +362,11 @@ func (p *place) Tell(ctx context.Context, peers map[string]string) error {
 // Moved: a container's ports are nobody else's.
 func (p *place) Moved() (bool, error) { return false, nil }
 
-// Answering is what is believed: the server runs, in a container that is not frozen, and has not been stopped.
+// Answering is what is believed: the server runs, in a container that is not frozen and is on its network, and has not been stopped.
 func (p *place) Answering() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.box != nil && !p.frozen && !p.paused && p.life != nil && !p.life.over()
+	return p.box != nil && !p.frozen && !p.unplugged && !p.paused && p.life != nil && !p.life.over()
 }
 
 // Down tells what the engine has said of the container, and where connections end at a proxy of the engine's what the agent says of the server.

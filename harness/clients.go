@@ -290,7 +290,7 @@ func (w *worker) record(op history.Op) {
 	w.run.count[op.Kind]++
 	if op.Kind == history.OK {
 		for _, m := range op.Txn {
-			w.run.done[m.F] = true
+			w.run.done[m.F]++
 		}
 	}
 	w.run.Recorder.Record(op)

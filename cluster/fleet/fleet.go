@@ -46,14 +46,14 @@ type Place interface {
 	Addresses() (peer, client string)
 	// Tell the server where it finds its peers, by id; it may be down.
 	Tell(ctx context.Context, peers map[string]string) error
-	// Ignite starts the server; nil where it runs already, or where the place has been closed an error. args are asked for once it is known
-	// that it will be started.
+	// Ignite starts the server; nil where it runs already, or where nobody can see it answer, and an error where the place has been closed. args are asked
+	// for once it is known that it will be started.
 	Ignite(ctx context.Context, args func() []string) (Life, error)
 	// Moved tells, after a life that never answered, whether the place has got other addresses for the next try.
 	Moved() (bool, error)
 	Kill(ctx context.Context) error   // as SIGKILL; returns when the server is gone; idempotent
 	Resume(ctx context.Context) error // whatever has stopped it; idempotent
-	// Answering is what is believed: the server runs and has not been stopped. Down is asked where no connection could be made: whether that
+	// Answering is what is believed: the server runs, and neither has been stopped nor is out of everybody's sight. Down is asked where no connection could be made: whether that
 	// is because nothing of the node runs.
 	Answering() bool
 	Down(ctx context.Context) bool

@@ -72,8 +72,8 @@ func (n *Node) close() error {
 	return errors.Join(err, n.Log.Close())
 }
 
-// Start starts a node that is down and waits until it answers, as it does for one that runs already. One that has been stopped is not waited for: it cannot answer before it is
-// resumed. With it a node starts that may have become a member but that no caller can
+// Start starts a node that is down and waits until it answers, as it does for one that runs already. One that cannot answer, for it has been stopped or taken
+// out of everybody's sight, is not waited for. With it a node starts that may have become a member but that no caller can
 // name yet: where its join has been committed its vote is needed.
 func (c *Cluster) Start(ctx context.Context, name string) error {
 	n, err := c.Node(name)
@@ -189,7 +189,7 @@ func (c *Cluster) ready(ctx context.Context, n *Node, life Life) error {
 // errEnded: the life that was to answer is over.
 var errEnded = fmt.Errorf("%w: it has ended meanwhile", cluster.ErrSystem)
 
-// running waits until a node that ran already answers, is stopped, or the bound has passed.
+// running waits until a node that ran already answers, cannot, or the bound has passed.
 func (c *Cluster) running(ctx context.Context, n *Node) error {
 	bound, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
@@ -197,12 +197,12 @@ func (c *Cluster) running(ctx context.Context, n *Node) error {
 	defer poll.Stop()
 	for {
 		_, err := c.statusOf(bound, n)
-		switch stopped := !n.Place.Answering(); {
+		switch unable := !n.Place.Answering(); {
 		case err == nil:
 			return nil
-		case stopped && errors.Is(err, cluster.ErrRefused):
+		case unable && errors.Is(err, cluster.ErrRefused):
 			return fmt.Errorf("start %s: %w", n.Name, errEnded)
-		case stopped:
+		case unable:
 			return nil
 		}
 		select {

@@ -21,7 +21,6 @@ type director struct {
 	main     int                // things that one has done
 	kinds    map[string]int     // what was done
 	beside   int                // of it while a step of the script was under way
-	wrong    bool               // something was done after the crash
 
 	mu     sync.Mutex
 	held   bool

@@ -205,8 +205,12 @@ func (k *carried) greeted(r *jute.ConnectResponse) {
 	k.over = r.Session == 0
 }
 
-// answered: a reply has come. What has come before it was told before it.
+// answered: a reply has come. What has come before it was told before it. That to a ping answers no operation: it may come, with a notification before it,
+// before the operation that was answered just then has been told of, which has not seen what the notification tells of.
 func (k *carried) answered(q sent, code jute.Code) error {
+	if q.op == jute.Ping {
+		return nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.told, k.came = append(k.told, k.came...), nil

@@ -230,3 +230,27 @@ func TestEndThatIsToldTooLate(t *testing.T) {
 		t.Errorf("a session that had ended: %+v, %v", a, err)
 	}
 }
+
+// TestWhatComesBehindAnAnswerIsNotToldBeforeIt: a server that was paused sends the answer, a notification and the reply to a ping at once.
+func TestWhatComesBehindAnAnswerIsNotToldBeforeIt(t *testing.T) {
+	k := &carried{}
+	answer := func(op jute.Op) {
+		t.Helper()
+		if err := k.answered(sent{op: op}, jute.OK); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer(jute.GetData)
+	if err := k.hear(jute.Event{Type: jute.EventDeleted, State: jute.StateConnected, Path: "/r-a"}); err != nil {
+		t.Fatal(err)
+	}
+	answer(jute.Ping)
+	var a cluster.Answer
+	if k.tell(&a, nil); len(a.Told) > 0 {
+		t.Errorf("told with the answer before it: %v", a.Told)
+	}
+	answer(jute.GetData)
+	if k.tell(&a, nil); !reflect.DeepEqual([]history.Mop(a.Told), []history.Mop{{F: history.Deleted, Key: "a"}}) {
+		t.Errorf("told with the answer behind it: %v", a.Told)
+	}
+}

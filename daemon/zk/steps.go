@@ -83,15 +83,24 @@ func (a *attempt) watch(m history.Mop) (cluster.Answer, error) {
 	return a.success(m, stat.Mzxid)
 }
 
-// watchSet reads the elements of a set, and leaves a watch on them.
+// watchSet reads the elements of a set, and leaves a watch on them. It creates the set's node if need be: else nobody watches a set before it has had elements.
 func (a *attempt) watchSet(m history.Mop) (cluster.Answer, error) {
-	if err := a.freshen(znodes.Set(m.Key)); err != nil {
+	path := znodes.Set(m.Key)
+	if err := a.freshen(path); err != nil {
 		return cluster.Answer{}, a.fail(err)
 	}
-	if err := a.ask(false); err != nil {
-		return cluster.Answer{}, a.fail(err)
+	look := func() (names []string, stat *zookeeper.Stat, err error) {
+		if err = a.ask(false); err == nil {
+			names, stat, _, err = a.Conn.ChildrenW(path)
+		}
+		return names, stat, err
 	}
-	names, stat, _, err := a.Conn.ChildrenW(znodes.Set(m.Key))
+	names, stat, err := look()
+	if errors.Is(err, zookeeper.ErrNoNode) {
+		if err = a.create(path, nil, false); err == nil || errors.Is(err, zookeeper.ErrNodeExists) {
+			names, stat, err = look()
+		}
+	}
 	if err == nil {
 		m.Out, err = znodes.Elements(m.Key, names)
 	}

@@ -116,6 +116,32 @@ func TestTongueCarriesItsSession(t *testing.T) {
 	}
 }
 
+// TestSetIsWatchedBeforeItHasElements: its node is made for it, and another may do so at the same time.
+func TestSetIsWatchedBeforeItHasElements(t *testing.T) {
+	for _, created := range []jute.Code{jute.OK, jute.NodeExists} {
+		var state any
+		c, _ := onward(t, &state)
+		hears(t, c, jute.ConnectResponse{Timeout: 2500, Session: 77, Password: make([]byte, passwordSize)}.Encode())
+		requests, err := c.Ask(history.Txn{{F: history.WatchSet, Key: "a"}})
+		for i, r := range []jute.Response{{Err: jute.NoNode}, {Err: created}, {Zxid: 8, Stat: jute.Stat{Pzxid: 7}}} {
+			if err != nil || len(requests) != 1 {
+				t.Fatalf("request %d: %v, %v", i, requests, err)
+			}
+			q, bad := jute.DecodeRequest(requests[0])
+			if want := []jute.Op{jute.GetChildren2, jute.Create, jute.GetChildren2}[i]; bad != nil || q.Op != want || q.Path != "/s-a" || q.Watch == (want == jute.Create) {
+				t.Fatalf("request %d: %+v, %v", i, q, bad)
+			}
+			if r.Xid = q.Xid; i == 2 {
+				if m, version := hears(t, c, r.Encode(q.Op)); m.F != history.WatchSet || len(m.Out) > 0 || version != 7 || !slices.Equal(c.carried.child, []string{"/s-a"}) {
+					t.Errorf("%+v at %d, watched: %v", m, version, c.carried.child)
+				}
+				break
+			}
+			requests, _ = c.Hear(machine.Reply{Body: r.Encode(q.Op)})
+		}
+	}
+}
+
 func TestTongueIsToldNonsense(t *testing.T) {
 	var state any
 	c, _ := onward(t, &state)

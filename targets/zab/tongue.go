@@ -210,6 +210,11 @@ func (c *Tongue) next(q *jute.Request) [][]byte {
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Set(m.Key), ACL: anybody})
 	case m.F == history.Add && q.Path == znodes.Set(m.Key) && (c.answer.Err == jute.OK || c.answer.Err == jute.NodeExists):
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Element(m.Key, m.In[0]), ACL: anybody})
+	case m.F == history.WatchSet && q.Op == jute.GetChildren2 && c.answer.Err == jute.NoNode && !c.made: // else nobody watches a set before it has had elements
+		c.made = true
+		return c.send(jute.Request{Op: jute.Create, Path: q.Path, ACL: anybody})
+	case m.F == history.WatchSet && q.Op == jute.Create && (c.answer.Err == jute.OK || c.answer.Err == jute.NodeExists):
+		return c.send(jute.Request{Op: jute.GetChildren2, Path: q.Path, Watch: true})
 	case m.F == history.CreateSequential && c.answer.Err == jute.NoNode && !c.made:
 		c.made = true
 		return c.send(jute.Request{Op: jute.Create, Path: znodes.Sequence(m.Key), ACL: anybody})
