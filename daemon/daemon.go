@@ -60,7 +60,7 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("listen for clients: %w", err)
 	}
 	defer clients.Close()
-	log, found, err := wal.Open(filepath.Join(c.Node.Dir, "wal"), wal.Options{})
+	log, found, err := wal.Open(logDir(c.Node), wal.Options{})
 	if err != nil {
 		return err
 	}
@@ -81,6 +81,8 @@ func Run(ctx context.Context, c Config) error {
 	r.close()
 	return errors.Join(err, log.Close())
 }
+
+func logDir(n cluster.Node) string { return filepath.Join(n.Dir, "wal") }
 
 func (c Config) withDefaults() Config {
 	if c.Clock == nil {

@@ -31,8 +31,8 @@ type host struct {
 	status   atomic.Pointer[machine.Status]
 	revision revision
 
-	reports chan chan machine.Report // asked of the owner
-	ended   chan struct{}            // closed when the owner steps no more
+	reports chan question // to the owner
+	ended   chan struct{} // closed when the owner steps no more
 
 	once   sync.Once
 	failed chan struct{} // closed by the first failure
@@ -41,7 +41,7 @@ type host struct {
 
 func newHost(c Config, m machine.Machine, d disk, j *journal) *host {
 	n := new(counts)
-	h := &host{config: c, machine: m, journal: j, counts: n, inbox: newInbox(), failed: make(chan struct{}), reports: make(chan chan machine.Report), ended: make(chan struct{})}
+	h := &host{config: c, machine: m, journal: j, counts: n, inbox: newInbox(), failed: make(chan struct{}), reports: make(chan question), ended: make(chan struct{})}
 	h.desk = newDesk(c.Outstanding, h.inbox, n)
 	h.transport = newTransport(c, h.inbox, n, j)
 	h.outlet = newOutlet(d, n, h.release, h.transport.send)
@@ -64,8 +64,8 @@ func (h *host) own(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case answer := <-h.reports:
-			if h.outlet.put(h.report(answer)) != nil {
+		case q := <-h.reports:
+			if h.outlet.put(h.report(q)) != nil {
 				return
 			}
 			continue
@@ -127,12 +127,18 @@ func (h *host) release(e *effects) {
 	}
 }
 
-// report of the machine, on its way to answer: what has been logged so far, on which it may rest, goes before it.
-func (h *host) report(answer chan<- machine.Report) *effects {
-	r := h.machine.(machine.Reporter).Report()
+// question for a report of the machine.
+type question struct {
+	whole  bool
+	answer chan machine.Report
+}
+
+// report of the machine, on its way to whoever has asked: what has been logged so far, on which it may rest, goes before it.
+func (h *host) report(q question) *effects {
+	r := h.machine.(machine.Reporter).Report(q.whole)
 	e := h.outlet.blank()
 	e.status = h.machine.Status()
-	e.report = func() { answer <- r }
+	e.report = func() { q.answer <- r }
 	return e
 }
 
@@ -197,7 +203,9 @@ func (r *revision) get() (int64, <-chan struct{}) {
 type Host interface {
 	etcd.Host
 	// Report is the machine's; ok is false where it gives none, or the node is stopping.
-	Report() (r machine.Report, ok bool)
+	Report(whole bool) (r machine.Report, ok bool)
+	// Dir is where the node keeps its log and its snapshots.
+	Dir() string
 	// Open names a new client connection, as Connect does, to which the machine pushes: told gets what it says, one call after the other, in the
 	// order in which the machine emitted it, and must neither block nor call the host: what a client is slow to read waits in the front end, which
 	// bounds it. With close the connection is over once body, if not nil, has been passed on: nothing more is told, and Gone need not be called.
@@ -213,23 +221,26 @@ type Host interface {
 var _ Host = (*host)(nil)
 
 // Report asks the owner, between two batches, and waits until what it may rest on is durable.
-func (h *host) Report() (machine.Report, bool) {
+func (h *host) Report(whole bool) (machine.Report, bool) {
 	if _, able := h.machine.(machine.Reporter); !able {
 		return machine.Report{}, false
 	}
-	answer := make(chan machine.Report, 1)
+	q := question{whole, make(chan machine.Report, 1)}
 	select {
-	case h.reports <- answer:
+	case h.reports <- q:
 	case <-h.ended:
 		return machine.Report{}, false
 	}
 	select {
-	case r := <-answer:
+	case r := <-q.answer:
 		return r, true
 	case <-h.ended:
 		return machine.Report{}, false
 	}
 }
+
+// Dir is where wal keeps its segments.
+func (h *host) Dir() string { return logDir(h.config.Node) }
 
 // Status, Clocks, Counters and Applied are etcd.Host's.
 

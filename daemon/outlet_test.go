@@ -302,8 +302,8 @@ func (m *teller) Step(e machine.Event) (x machine.Effects) {
 	return x
 }
 
-func (m *teller) Status() machine.Status { return machine.Status{} }
-func (m *teller) Report() machine.Report { return machine.Report{Zxid: m.logged} }
+func (m *teller) Status() machine.Status     { return machine.Status{} }
+func (m *teller) Report(bool) machine.Report { return machine.Report{Zxid: m.logged} }
 
 // TestReportsTellWhatIsDurable, as all does that leaves a node; and where it stops before that they tell nothing.
 func TestReportsTellWhatIsDurable(t *testing.T) {
@@ -314,14 +314,14 @@ func TestReportsTellWhatIsDurable(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			go h.own(ctx)
 			go h.writeOut()
-			if r, ok := h.Report(); !ok || r.Zxid != 0 {
+			if r, ok := h.Report(false); !ok || r.Zxid != 0 {
 				t.Errorf("got %+v, %v at the beginning", r, ok)
 			}
 			h.inbox.put(machine.Event{Request: &machine.Request{Conn: 1, Body: []byte("a")}})
 			<-d.began
 			told := make(chan string, 1)
 			go func() {
-				r, ok := h.Report()
+				r, ok := h.Report(false)
 				told <- fmt.Sprint(r.Zxid, ok)
 			}()
 			synctest.Wait()

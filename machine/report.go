@@ -9,9 +9,10 @@ const (
 	Looking    = "looking"
 )
 
-// Reporter is a machine that keeps sessions, watches and a tree of nodes, as ZooKeeper does, and tells of them. Report is called as Status is.
+// Reporter is a machine that keeps sessions, watches and a tree of nodes, as ZooKeeper does, and tells of them. Report is called as Status is; a whole one has
+// in it what may be long, and few ask for.
 type Reporter interface {
-	Report() Report
+	Report(whole bool) Report
 }
 
 // Report is what those who look after a server ask it for, by four-letter words, and Status lacks. The reader may keep it.
@@ -30,6 +31,7 @@ type Report struct {
 	Owners      []OwnerReport   // of ephemeral nodes, by number
 	Data, Child WatchReport     // watches for a node's data or existence, and for its children
 	Connections []ConnectionReport
+	Digests     []DigestReport // of a whole report: the newest, the oldest of them first
 }
 
 // SessionReport of one session.
@@ -52,5 +54,12 @@ type ConnectionReport struct {
 	Conn     uint64 // as in Request
 	Session  int64  // 0: none yet
 	Timeout  time.Duration
-	LastZxid int64 // the greatest that the client has been told
+	LastZxid int64    // the greatest that the client has been told
+	Watched  []string // of a whole report: paths that it has watches for data on, ascending
+}
+
+// DigestReport is what the state was hashed to after a transaction.
+type DigestReport struct {
+	Zxid int64
+	Hash uint64
 }

@@ -112,7 +112,7 @@ func zabTarget() Target {
 		},
 		New:      zab.New,
 		Tongue:   func(string) machine.Tongue { return &zab.Tongue{} },
-		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h) },
+		Front:    func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h, nil) },
 		Try:      "zkCli.sh -server %s create /greeting hello",
 		Checkers: map[string][]string{"register": {"osc", "sessions"}},
 		System:   cluster.System{Name: "zab", Args: nodeArgs, Dial: zk.Dial, Status: zk.Status},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"runtime/pprof"
 	"slices"
@@ -126,7 +127,10 @@ func nodeConfig(c *cli.Context) (daemon.Config, error) {
 	if options.Super, err = parseSuper(cmp.Or(c.String("super"), config.Options.Super)); err != nil {
 		return daemon.Config{}, err
 	}
-	config.New, config.Options, config.Log, config.Front = target.New, options, c.App.ErrWriter, target.Front
+	config.New, config.Options, config.Log = target.New, options, c.App.ErrWriter
+	if config.Front == nil {
+		config.Front = target.Front
+	}
 	return config, nil
 }
 
@@ -191,6 +195,7 @@ func byZooCfg(c *cli.Context) (daemon.Config, error) {
 			Settings: cluster.Settings{Target: "zab", Heartbeat: s.Tick / 12, Election: s.Tick / 2},
 		},
 		Observers: s.Observers, Options: machine.Options{SessionTick: s.Tick, Super: s.Super},
+		Front: func(l net.Listener, h daemon.Host) error { return zk.Serve(l, h, s.Whitelist) },
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.Members)) {
 		if !slices.Contains(s.Observers, id) {

@@ -24,5 +24,7 @@ type Host interface {
 	// Counters of the host: bytes, syncs, messages, requests. The caller owns the map.
 	Counters() map[string]uint64
 	// Report is the machine's; ok is false if it gives none.
-	Report() (r machine.Report, ok bool)
+	Report(whole bool) (r machine.Report, ok bool)
+	// Dir is where the node keeps its log and its snapshots.
+	Dir() string
 }

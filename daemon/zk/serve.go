@@ -39,8 +39,13 @@ var usual = bounds{handshake: 10 * time.Second, write: 20 * time.Second, linger:
 // keepAlive finds out within half a minute that a client's host has gone.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// Serve answers clients until the listener is closed, and then hangs up on all of them. The error is the listener's.
-func Serve(l net.Listener, h Host) error { return newFront(l.Addr(), h, usual).serve(l) }
+// Serve answers clients until the listener is closed, and then hangs up on all of them. The error is the listener's. The whitelist is of four-letter words, as
+// Settings have it.
+func Serve(l net.Listener, h Host, whitelist []string) error {
+	f := newFront(l.Addr(), h, usual)
+	f.whitelist = whitelist
+	return f.serve(l)
+}
 
 // front is what all connections share.
 type front struct {
@@ -49,7 +54,9 @@ type front struct {
 	bounds
 	began time.Time
 	traffic
-	asked atomic.Int64 // requests of all visitors without a reply
+	asked     atomic.Int64 // requests of all visitors without a reply
+	tracing   atomic.Int64 // what stmk has set
+	whitelist []string     // nil: all words
 
 	mu       sync.Mutex
 	visitors map[*visitor]bool
@@ -58,7 +65,9 @@ type front struct {
 }
 
 func newFront(address net.Addr, h Host, b bounds) *front {
-	return &front{host: h, address: address, bounds: b, began: time.Now(), visitors: map[*visitor]bool{}}
+	f := &front{host: h, address: address, bounds: b, began: time.Now(), visitors: map[*visitor]bool{}}
+	f.tracing.Store(usualMask)
+	return f
 }
 
 func (f *front) serve(l net.Listener) error {
@@ -116,8 +125,8 @@ func (f *front) stop() {
 }
 
 // report of the machine. One that gives none does not serve: its node is stopping, or it keeps no tree.
-func (f *front) report() machine.Report {
-	if r, ok := f.host.Report(); ok {
+func (f *front) report(whole bool) machine.Report {
+	if r, ok := f.host.Report(whole); ok {
 		return r
 	}
 	return machine.Report{Mode: machine.Looking}

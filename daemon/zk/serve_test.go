@@ -350,7 +350,7 @@ func TestStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- Serve(l, h) }()
+	go func() { done <- Serve(l, h, nil) }()
 	a, b := greeted(t, l.Addr().String()), dialRaw(t, l.Addr().String())
 	l.Close()
 	if err := <-done; err == nil {

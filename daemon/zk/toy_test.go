@@ -34,6 +34,7 @@ type toy struct {
 	asks   []jute.ConnectRequest
 	report machine.Report
 	status machine.Status
+	dir    string
 	held   chan struct{} // Report blocks until it is closed; nil: it does not
 
 	silent   bool                                         // requests are not answered
@@ -206,7 +207,13 @@ func (h *toy) Clocks() (time.Time, time.Duration) { return time.Unix(1000, 5), 7
 
 func (h *toy) Counters() map[string]uint64 { return map[string]uint64{"syncs": 3} }
 
-func (h *toy) Report() (machine.Report, bool) {
+func (h *toy) Dir() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.dir
+}
+
+func (h *toy) Report(bool) (machine.Report, bool) {
 	h.mu.Lock()
 	held := h.held
 	h.mu.Unlock()

@@ -65,12 +65,14 @@ func (v *visitor) visit() {
 	} else {
 		copy(head[:], b)
 	}
-	if answer := v.front.word(string(head[:])); answer != nil {
+	if _, ok := words[string(head[:])]; ok {
 		_, _ = r.Discard(4)
 		v.front.received.Add(1)
 		v.received.Add(1)
-		v.say(answer)
-		v.drain(r)
+		if answer, err := v.front.word(string(head[:]), r); err == nil {
+			v.say(answer)
+			v.drain(r)
+		}
 		return
 	}
 	hello, err := readFrame(r, 0, jute.MaxFrame)

@@ -2,10 +2,14 @@ package zk
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,56 +29,78 @@ const (
 	mostTicks  = 20
 )
 
-// words are those that are answered. Those with needs ask for a server that serves, and read its report. The others must be answered when a slow disk
-// keeps the machine from its work, for it is then that people ask them: only isro, which is nothing else, asks for a report.
+// need of a word is what it asks of the machine.
+type need uint8
+
+const (
+	// nothing: it must be answered when a slow disk keeps the machine from its work, for it is then that people ask it. Only isro, which is nothing else,
+	// asks for a report.
+	nothing need = iota
+	service      // a server that serves, and its report
+	all          // a whole one
+)
+
+// words are those that are answered.
 var words = map[string]struct {
-	needs  bool
+	need
 	answer func(*answer)
 }{
-	"ruok": {false, func(a *answer) { a.text("imok") }},
-	"isro": {false, (*answer).isro},
-	"envi": {false, (*answer).envi},
-	"assz": {false, (*answer).assz},
-	"srvr": {true, func(a *answer) { a.stat(false) }},
-	"stat": {true, func(a *answer) { a.stat(true) }},
-	"mntr": {true, (*answer).mntr},
-	"conf": {true, (*answer).conf},
-	"cons": {true, (*answer).cons},
-	"wchs": {true, (*answer).wchs},
-	"dump": {true, (*answer).dump},
-	"srst": {true, (*answer).srst},
-	"crst": {true, (*answer).crst},
+	"ruok": {nothing, func(a *answer) { a.text("imok") }},
+	"isro": {nothing, (*answer).isro},
+	"envi": {nothing, (*answer).envi},
+	"gtmk": {nothing, (*answer).mask},
+	"stmk": {nothing, (*answer).mask},
+	"assz": {nothing, (*answer).assz},
+	"srvr": {service, func(a *answer) { a.stat(false) }},
+	"stat": {service, func(a *answer) { a.stat(true) }},
+	"mntr": {service, (*answer).mntr},
+	"conf": {service, (*answer).conf},
+	"cons": {service, (*answer).cons},
+	"dirs": {service, (*answer).dirs},
+	"wchs": {service, (*answer).wchs},
+	"wchc": {all, (*answer).wchc},
+	"wchp": {all, (*answer).wchp},
+	"dump": {service, (*answer).dump},
+	"hash": {all, (*answer).hash},
+	"srst": {service, (*answer).srst},
+	"crst": {service, (*answer).crst},
 }
-
-// others of ZooKeeper are answered as by a server whose operator does not allow them.
-var others = []string{"dirs", "gtmk", "hash", "stmk", "wchc", "wchp"}
 
 // answer to a word.
 type answer struct {
 	bytes.Buffer
 	front  *front
-	report machine.Report // of words with needs
+	report machine.Report // of words that need one
 }
 
-// word answers a four-letter word; nil: it is none.
-func (f *front) word(word string) []byte {
-	w, ok := words[word]
+// word answers a four-letter word that is one. What comes behind it only stmk reads; the error is that it does not come.
+func (f *front) word(word string, behind io.Reader) ([]byte, error) {
 	a := answer{front: f}
-	switch {
-	case slices.Contains(others, word):
+	if !f.allows(word) {
 		a.line("%s is not executed because it is not in the whitelist.", word)
-	case !ok:
-		return nil
-	case w.needs:
-		if a.report = f.report(); !a.report.Serving {
-			a.line(notServing)
-			break
-		}
-		w.answer(&a)
-	default:
-		w.answer(&a)
+		return a.Bytes(), nil
 	}
-	return a.Bytes()
+	if word == "stmk" {
+		if err := f.setMask(behind); err != nil {
+			return nil, err
+		}
+	}
+	w := words[word]
+	if w.need != nothing {
+		if a.report = f.report(w.need == all); !a.report.Serving {
+			if a.text(notServing); word != "hash" {
+				a.line("")
+			}
+			return a.Bytes(), nil
+		}
+	}
+	w.answer(&a)
+	return a.Bytes(), nil
+}
+
+// allows tells whether a word is answered. Those without which ZooKeeper's and our own tools cannot look at a server always are.
+func (f *front) allows(word string) bool {
+	return f.whitelist == nil || word == "srvr" || word == "assz" || slices.Contains(f.whitelist, word) || slices.Contains(f.whitelist, "*")
 }
 
 func (a *answer) text(s string) { a.WriteString(s) }
@@ -83,7 +109,7 @@ func (a *answer) line(format string, args ...any) { fmt.Fprintf(a, format+"\n", 
 
 // isro is a server of which it is not known yet: ZooKeeper says null.
 func (a *answer) isro() {
-	if !a.front.report().Serving {
+	if !a.front.report(false).Serving {
 		a.text("null")
 		return
 	}
@@ -163,7 +189,6 @@ func peerState(mode string) string {
 	return "observing - broadcast"
 }
 
-// conf leaves away what a front end does not know, such as directories.
 func (a *answer) conf() {
 	port := "0"
 	if p, err := netip.ParseAddrPort(a.front.address.String()); err == nil {
@@ -173,6 +198,11 @@ func (a *answer) conf() {
 	tick := a.report.Tick.Milliseconds()
 	a.line("clientPort=%s", port)
 	a.line("secureClientPort=-1")
+	dir, size := a.front.host.Dir(), a.front.size()
+	a.line("dataDir=%s", dir)
+	a.line("dataDirSize=%d", size)
+	a.line("dataLogDir=%s", dir)
+	a.line("dataLogSize=%d", size)
 	a.line("tickTime=%d", tick)
 	a.line("maxClientCnxns=0")
 	a.line("minSessionTimeout=%d", leastTicks*tick)
@@ -276,6 +306,79 @@ func (a *answer) wchs() {
 	w := a.report.Data
 	a.line("%d connections watching %d paths", w.Connections, w.Paths)
 	a.line("Total watches:%d", w.Watches)
+}
+
+// wchc leaves out a connection all of whose watches have fired, and wchs does not count it, as ZooKeeper does to its end (WatchManager.watch2Paths).
+func (a *answer) wchc() {
+	for _, c := range a.report.Connections {
+		if len(c.Watched) > 0 {
+			a.line("0x%x", uint64(c.Session))
+		}
+		for _, path := range c.Watched {
+			a.line("\t%s", path)
+		}
+	}
+	a.line("")
+}
+
+// wchp, like wchc, tells only of watches for data, and has in an order what is in none in ZooKeeper.
+func (a *answer) wchp() {
+	sessions := map[string][]int64{}
+	for _, c := range a.report.Connections {
+		for _, path := range c.Watched {
+			sessions[path] = append(sessions[path], c.Session)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(sessions)) {
+		a.line("%s", path)
+		for _, id := range sessions[path] {
+			a.line("\t0x%x", uint64(id))
+		}
+	}
+	a.line("")
+}
+
+// hash has the tree's own digests, which are no ZooKeeper's, for the transactions of which ZooKeeper has them: two of our servers can be compared by it.
+func (a *answer) hash() {
+	for _, d := range a.report.Digests {
+		a.line("%x: %d", uint64(d.Zxid), int64(d.Hash))
+	}
+}
+
+// dirs: the log and the snapshots are in one directory, as in a ZooKeeper without a dataLogDir.
+func (a *answer) dirs() {
+	size := a.front.size()
+	a.line("datadir_size: %d", size)
+	a.line("logdir_size: %d", size)
+}
+
+// size of the files that the node keeps, in bytes. One that goes while it is looked at counts nothing.
+func (f *front) size() (n int64) {
+	_ = filepath.WalkDir(f.host.Dir(), func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}
+
+// usualMask is ZooKeeper's: requests, packets between servers, sessions, warnings. What it lets through goes to a log that nobody has told to trace, there
+// too, so here nothing asks for it but its word.
+const usualMask = 1<<1 | 1<<4 | 1<<5 | 1<<8
+
+func (a *answer) mask() { a.text(strconv.FormatInt(a.front.tracing.Load(), 10)) }
+
+func (f *front) setMask(r io.Reader) error {
+	var b [8]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return err
+	}
+	f.tracing.Store(int64(binary.BigEndian.Uint64(b[:])))
+	return nil
 }
 
 // dump has the sessions as a follower has them: without the time at which they expire.

@@ -29,11 +29,16 @@ var formats = map[string]string{
 	"srvr": `^Zookeeper version: \S+, built on .*\nLatency min/avg/max: \d+/\d+\.\d{1,4}/\d+\nReceived: \d+\nSent: \d+\nConnections: \d+\nOutstanding: \d+\n` +
 		`Zxid: 0x[0-9a-f]+\nMode: [a-z]+\nNode count: \d+\n(Proposal sizes last/min/max: -?\d+/-?\d+/-?\d+\n)?$`,
 	"stat": `^Zookeeper version: .*\nClients:\n( /[\d.]+:\d+\[[01]\]\(queued=\d+,recved=\d+,sent=\d+\)\n)+\nLatency min(.*\n){8}(Proposal.*\n)?$`,
-	"conf": `^clientPort=\d+\nsecureClientPort=-1\n(dataDir.*\ndataDirSize.*\ndataLogDir.*\ndataLogSize.*\n)?tickTime=500\nmaxClientCnxns=\d+\n` +
+	"conf": `^clientPort=\d+\nsecureClientPort=-1\ndataDir=.*\ndataDirSize=\d+\ndataLogDir=.*\ndataLogSize=\d+\ntickTime=500\nmaxClientCnxns=\d+\n` +
 		`minSessionTimeout=1000\nmaxSessionTimeout=10000\nclientPortListenBacklog=-1\nserverId=\d\n`,
 	"cons": `^( /[\d.]+:\d+\[[01]\]\(queued=\d+,recved=\d+,sent=\d+(,sid=0x[0-9a-f]+,lop=[A-Z0-9]+,est=\d{13},to=\d+(,lcxid=0x[0-9a-f]+)?,lzxid=0x[0-9a-f]+,` +
 		`lresp=\d+,llat=\d+,minlat=\d+,avglat=\d+,maxlat=\d+)?\)\n)+\n$`,
 	"envi": `^Environment:\nzookeeper\.version=3\.8\.0.*\nhost\.name=.*\njava\.version=.*\njava\.vendor=.*\n(.*\n)*os\.name=.*\nos\.arch=.*\n(.*\n)*user\.dir=.*\n`,
+	"wchc": `^(0x[0-9a-f]+\n(\t/.*\n)*)*\n$`,
+	"wchp": `^(/.*\n(\t0x[0-9a-f]+\n)+)*\n$`,
+	"hash": `^([0-9a-f]+: -?\d+\n)*$`,
+	"dirs": `^datadir_size: \d+\nlogdir_size: \d+\n$`,
+	"gtmk": `^306$`,
 	"wchs": `^\d+ connections watching \d+ paths\nTotal watches:\d+\n$`,
 	"dump": `^SessionTracker dump:\n(.*\n)*ephemeral nodes dump:\nSessions with Ephemerals \(\d+\):\n(0x.*:\n(\t/.*\n)+)*Connections dump:\n(.*\n)*(\tip: /[\d.]+:\d+ sessionId: 0x[0-9a-f]+\n)+$`,
 	"srst": `^Server stats reset\.\n$`,
@@ -68,7 +73,11 @@ func TestWords(t *testing.T) {
 	address := serve(t, h)
 	l := greeted(t, address)
 	h.set(func() {
-		h.report.Connections = []machine.ConnectionReport{{Conn: 1, Session: 0x100000000000001, Timeout: 5 * time.Second, LastZxid: 3}}
+		h.report.Connections = []machine.ConnectionReport{
+			{Conn: 1, Session: 0x100000000000001, Timeout: 5 * time.Second, LastZxid: 3, Watched: []string{"/a", "/b"}}, {Conn: 3, Session: 3},
+			{Conn: 4, Session: 0x100000000000002, Watched: []string{"/b"}},
+		}
+		h.report.Digests = []machine.DigestReport{{Zxid: 1<<32 + 128, Hash: 7}, {Zxid: 1<<32 + 256, Hash: 1<<64 - 1}}
 		h.report.Sessions = []machine.SessionReport{{ID: 0x100000000000001, Timeout: 5 * time.Second}}
 		h.report.Owners = []machine.OwnerReport{{ID: 0x100000000000001, Paths: []string{"/e"}}}
 		h.report.Data = machine.WatchReport{Connections: 1, Paths: 2, Watches: 3}
@@ -88,7 +97,9 @@ func TestWords(t *testing.T) {
 	}
 	for word, want := range map[string]string{
 		"wchs": "1 connections watching 2 paths\nTotal watches:3\n",
-		"dirs": "dirs is not executed because it is not in the whitelist.\n",
+		"wchc": "0x100000000000001\n\t/a\n\t/b\n0x100000000000002\n\t/b\n\n",
+		"wchp": "/a\n\t0x100000000000001\n/b\n\t0x100000000000001\n\t0x100000000000002\n\n",
+		"hash": "100000080: 7\n100000100: -1\n",
 	} {
 		if got := ask(t, address, word); got != want {
 			t.Errorf("%s was answered with %q, want %q", word, got, want)
@@ -104,8 +115,14 @@ func TestWordsOfAServerThatDoesNotServe(t *testing.T) {
 	h.report.Serving = false
 	address := serve(t, h)
 	for word, w := range words {
-		got := ask(t, address, word)
-		if w.needs != (got == "This ZooKeeper instance is not currently serving requests\n") {
+		if word == "stmk" {
+			continue
+		}
+		got, end := ask(t, address, word), "\n"
+		if word == "hash" {
+			end = ""
+		}
+		if needs := w.need != nothing; needs != (got == "This ZooKeeper instance is not currently serving requests"+end) {
 			t.Errorf("%s was answered with %q", word, got)
 		}
 	}

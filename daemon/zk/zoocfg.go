@@ -23,6 +23,7 @@ type Settings struct {
 	Observers []int          // members without a vote, in order
 	Tick      time.Duration
 	Super     string   // digest of the superuser; empty: there is none
+	Whitelist []string // four-letter words that are answered; nil: all, where ZooKeeper takes srvr alone
 	Unheeded  []string // keys that make no difference here, in order
 }
 
@@ -118,6 +119,11 @@ func (s *Settings) set(key, value string, host, port *string) (err error) {
 			return errors.New("want milliseconds")
 		}
 		s.Tick = time.Duration(ms) * time.Millisecond
+	case "4lw.commands.whitelist":
+		s.Whitelist = []string{}
+		for word := range strings.SplitSeq(value, ",") {
+			s.Whitelist = append(s.Whitelist, strings.TrimSpace(word))
+		}
 	case "DigestAuthenticationProvider.superDigest":
 		s.Super = value
 	default:

@@ -89,6 +89,11 @@ func TestParseSettingsRefuses(t *testing.T) {
 	if s, err := parseSettings([]byte(least + "sslQuorum=false\nquorum.auth.enableSasl=false\n")); err != nil || len(s.Unheeded) != 2 {
 		t.Errorf("what is switched off: %+v, %v", s, err)
 	}
+	for line, want := range map[string][]string{"": nil, "4lw.commands.whitelist=": {""}, "4lw.commands.whitelist=*": {"*"}, "4lw.commands.whitelist=ruok, stat ,": {"ruok", "stat", ""}} {
+		if s, err := parseSettings([]byte(least + line + "\n")); err != nil || !reflect.DeepEqual(s.Whitelist, want) {
+			t.Errorf("%s: %q, %v, want %q", line, s.Whitelist, err, want)
+		}
+	}
 	if _, err := parseSettings([]byte("dataDir=d\n")); err == nil || err.Error() != "clientPort is missing" {
 		t.Errorf("without clientPort: %v", err)
 	}

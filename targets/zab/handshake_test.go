@@ -8,6 +8,7 @@ import (
 
 	"assize/machine"
 	"assize/machine/jute"
+	"assize/targets/zab/tree"
 )
 
 func TestPassword(t *testing.T) {
@@ -126,8 +127,8 @@ func TestNobodyIsServedWhileLooking(t *testing.T) {
 	h.cut = apart(lead.id)
 	h.until("the leader has stepped down", func() bool { return c.closed })
 	h.until("its followers have left it", func() bool { return d.closed })
-	if lead.Report().Mode != machine.Looking || len(lead.Report().Connections) != 0 {
-		t.Errorf("report %+v", lead.Report())
+	if lead.Report(false).Mode != machine.Looking || len(lead.Report(false).Connections) != 0 {
+		t.Errorf("report %+v", lead.Report(false))
 	}
 	h.cut = apart()
 	_, follower = h.elect()
@@ -266,7 +267,7 @@ func TestReport(t *testing.T) {
 	h.pass(10)
 	c.send(setting("/e", "more", -1))
 	for n, mode := range map[*host]string{lead: "leader", follower: "follower", h.hosts[3]: "observer"} {
-		r := n.Report()
+		r := n.Report(false)
 		if !r.Serving || r.Mode != mode || r.Zxid != n.tree.Zxid() || r.Nodes != 5 || r.Ephemerals != 1 || len(r.Sessions) != 2 {
 			t.Errorf("report %+v", r)
 		}
@@ -274,10 +275,10 @@ func TestReport(t *testing.T) {
 			t.Errorf("owners %+v", r.Owners)
 		}
 	}
-	if r := lead.Report(); r.Learners != 3 || r.Synced != 3 {
+	if r := lead.Report(false); r.Learners != 3 || r.Synced != 3 {
 		t.Errorf("report %+v", r)
 	}
-	r := follower.Report()
+	r := follower.Report(false)
 	if len(r.Connections) != 2 || r.Outstanding != 1 || r.Data.Watches != 1 || r.Connections[0].Conn > r.Connections[1].Conn {
 		t.Fatalf("report %+v", r)
 	}
@@ -286,10 +287,40 @@ func TestReport(t *testing.T) {
 		t.Errorf("connection %+v", one)
 	}
 	h.pass(10)
+	digests(t, h, c)
 	at := lead.Status().Applied
 	_, a, _ := lead.Entry(at)
 	term, b, ok := follower.Entry(at)
 	if !ok || term != 1 || string(a) != string(b) || follower.Changed() == 0 {
 		t.Errorf("entry %d is %x and %x", at, a, b)
+	}
+}
+
+// digests are kept of every 128th transaction, by all servers the same, and in a whole report only.
+func digests(t *testing.T, h *hall, c *client) {
+	t.Helper()
+	var want []machine.DigestReport
+	for range 300 {
+		c.want(jute.OK, setting("/e", "again", -1))
+		if s := c.at; s.tree.Zxid()%128 == 0 {
+			want = append(want, machine.DigestReport{Zxid: s.tree.Zxid(), Hash: s.tree.Hash()})
+		}
+	}
+	h.pass(10)
+	for _, s := range h.hosts[1:] {
+		if got := s.Report(true).Digests; len(want) != 2 || !slices.Equal(got, want) || s.Report(false).Digests != nil {
+			t.Errorf("digests %v and %v, want %v", got, s.Report(false).Digests, want)
+		}
+	}
+}
+
+// TestDigestsAreBounded: the oldest ones go.
+func TestDigestsAreBounded(t *testing.T) {
+	s := &Server{tree: tree.New()}
+	for zxid := range int64(digestEvery * (digestsKept + 3)) {
+		s.digest(zxid)
+	}
+	if n := len(s.digests); n != digestsKept || s.digests[0].Zxid != 3*digestEvery || s.digests[n-1].Zxid != (digestsKept+2)*digestEvery {
+		t.Errorf("%d digests, from %d to %d", n, s.digests[0].Zxid, s.digests[n-1].Zxid)
 	}
 }

@@ -164,49 +164,100 @@ func (s *Server) write(o *order) {
 
 var errBody = errors.New("a transaction of another zxid")
 
-// decodeBody is what write proposes as zxid.
-func decodeBody(zxid int64, body []byte) (conn, seq uint64, x tree.Txn, err error) {
+// proposal is what write proposes, decoded.
+type proposal struct {
+	body      []byte // of which it was decoded, and which its data aliases
+	conn, seq uint64
+	txn       tree.Txn
+}
+
+// decode what has been proposed as zxid.
+func (p *proposal) decode(zxid int64, body []byte) (err error) {
 	d := machine.NewDecoder(body)
-	conn, seq = d.Uint(), d.Uint()
-	if x, err = tree.DecodeTxn(d.Bytes()); err == nil {
+	p.body, p.conn, p.seq = body, d.Uint(), d.Uint()
+	if p.txn, err = tree.DecodeTxn(d.Bytes()); err == nil {
 		err = d.Done()
 	}
-	if err == nil && x.Zxid != zxid {
+	if err == nil && p.txn.Zxid != zxid {
 		err = errBody
 	}
-	return conn, seq, x, err
+	return err
+}
+
+// maxDecoded proposals at most are kept decoded.
+const maxDecoded = 256
+
+// decoded are proposals of a leader's that have been, oldest first, and are to be delivered: without them each is decoded twice. What is not here
+// because too many wait, or because it comes from the disk, is decoded again.
+type decoded struct {
+	proposals []proposal
+	head      int
 }
 
 // sound tells whether a leader's transaction is one. Whether it fits the state nobody knows before it is applied: one that does not ends the server then.
-func (s *Server) sound(zxid int64, body []byte) bool {
-	_, _, _, err := decodeBody(zxid, body)
-	return err == nil
+func (d *decoded) sound(zxid int64, body []byte) bool {
+	n := len(d.proposals)
+	if n == cap(d.proposals) && 2*d.head >= n {
+		n = copy(d.proposals, d.proposals[d.head:])
+		clear(d.proposals[n:])
+		d.proposals, d.head = d.proposals[:n], 0
+	}
+	if n-d.head == maxDecoded {
+		var p proposal
+		return p.decode(zxid, body) == nil
+	}
+	d.proposals = append(d.proposals, proposal{})
+	if d.proposals[n].decode(zxid, body) != nil {
+		d.proposals = d.proposals[:n]
+		return false
+	}
+	return true
+}
+
+// take the proposal of this very body, not only of its zxid: another one may have taken its place in the log. Those before it are not delivered any more.
+// It is good until the next one is decoded; nil: it is not here.
+func (d *decoded) take(zxid int64, body []byte) *proposal {
+	for d.head < len(d.proposals) && d.proposals[d.head].txn.Zxid <= zxid {
+		p := &d.proposals[d.head]
+		if d.head++; p.txn.Zxid == zxid && len(p.body) == len(body) && &p.body[0] == &body[0] {
+			return p
+		}
+		*p = proposal{}
+	}
+	return nil
 }
 
 // deliver a transaction: it is committed. Whoever watches hears of it first, then whoever has asked for it, and then come the reads that wait
 // (claim Z10).
 func (s *Server) deliver(zxid int64, body []byte) {
-	conn, seq, x, err := decodeBody(zxid, body)
-	if err != nil {
-		panic(fmt.Sprintf("zab: %#x is committed: %v", zxid, err))
+	var again proposal
+	p := s.decoded.take(zxid, body)
+	if p == nil {
+		p = &again
+		if err := p.decode(zxid, body); err != nil {
+			panic(fmt.Sprintf("zab: %#x is committed: %v", zxid, err))
+		}
 	}
-	r, changes := s.tree.Apply(&x)
+	x := &p.txn
+	r, changes := s.tree.Apply(x)
 	s.applied++
 	s.out.Applied = append(s.out.Applied, machine.Applied{Index: s.applied, Revision: zxid, Hash: s.tree.Hash()})
+	s.digest(zxid)
 	if s.ahead != nil {
 		s.ahead.Applied(zxid)
 	}
 	if s.flaw == replyBeforeEvent {
-		s.reply(conn, seq, &x, r)
+		s.reply(p.conn, p.seq, x, r)
 		s.fire(changes)
 	} else {
 		s.fire(changes)
-		s.reply(conn, seq, &x, r)
+		s.reply(p.conn, p.seq, x, r)
 	}
 	if c := s.holders[x.Session]; c != nil && x.Op == jute.CloseSession {
 		s.close(c, nil)
 	}
 	s.release()
+	*p = proposal{} // the log may let go of its body
 }
 
 // reply to whoever has asked for a transaction, if his connection is here.

@@ -13,10 +13,13 @@ import (
 var _ machine.Reporter = (*Server)(nil)
 
 // Report on this server.
-func (s *Server) Report() machine.Report {
+func (s *Server) Report(whole bool) machine.Report {
 	r := machine.Report{
 		Serving: s.peer.serves(), Mode: s.modeNow(), Zxid: s.tree.Zxid(), Nodes: s.tree.Count(), Ephemerals: s.tree.Ephemerals(), Size: s.tree.Size(),
 		Learners: len(s.peer.learners), Tick: s.o.SessionTick, Data: watchReport(s.watches.Data()), Child: watchReport(s.watches.Child()),
+	}
+	if whole {
+		r.Digests = slices.Clone(s.digests)
 	}
 	for _, l := range s.peer.learners {
 		if l.phase == serving {
@@ -34,11 +37,31 @@ func (s *Server) Report() machine.Report {
 		if c.open {
 			one.Session = c.session
 		}
+		if whole {
+			one.Watched = s.watches.Of(c.id)
+		}
 		r.Outstanding += len(c.queue)
 		r.Connections = append(r.Connections, one)
 	}
 	slices.SortFunc(r.Connections, func(a, b machine.ConnectionReport) int { return cmp.Compare(a.Conn, b.Conn) })
 	return r
+}
+
+// Digests are kept of every so manyth transaction, and so many (DataTree.DIGEST_LOG_INTERVAL, DIGEST_LOG_LIMIT).
+const (
+	digestEvery = 128
+	digestsKept = 1024
+)
+
+// digest notes the tree's hash after some of the transactions.
+func (s *Server) digest(zxid int64) {
+	if zxid%digestEvery != 0 {
+		return
+	}
+	if len(s.digests) == digestsKept {
+		s.digests = append(s.digests[:0], s.digests[1:]...)
+	}
+	s.digests = append(s.digests, machine.DigestReport{Zxid: zxid, Hash: s.tree.Hash()})
 }
 
 // modeNow is what ZooKeeper would call the server's state.

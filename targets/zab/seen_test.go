@@ -308,11 +308,20 @@ func TestWatchesOfEachKind(t *testing.T) {
 	h.open(follower, nil).drop()
 	d := h.connect(follower)
 	d.want(jute.OK, watching("/p"))
-	if r := follower.Report(); r.Data.Watches != 2 || len(r.Connections) != 2 {
+	if r := follower.Report(false); r.Data.Watches != 2 || len(r.Connections) != 2 || r.Connections[1].Watched != nil {
 		t.Errorf("report %+v", r)
 	}
+	c.want(jute.OK, watching("/q"))
+	c.want(jute.OK, watching("/new"))
+	d.want(jute.OK, watching("/new"))
+	if r := follower.Report(true); !slices.Equal(r.Connections[0].Watched, []string{"/new", "/p", "/q"}) || !slices.Equal(r.Connections[1].Watched, []string{"/new", "/p"}) {
+		t.Errorf("report %+v", r)
+	}
+	c.want(jute.OK, setting("/q", "fires", -1))
+	w.want(jute.OK, setting("/new", "fires", -1))
+	h.pass(10)
 	d.drop()
-	if r := follower.Report(); r.Data.Watches != 1 || r.Child.Watches != 1 || len(r.Connections) != 1 || r.Connections[0].Session != c.session {
+	if r := follower.Report(false); r.Data.Watches != 1 || r.Child.Watches != 1 || len(r.Connections) != 1 || r.Connections[0].Session != c.session {
 		t.Errorf("report %+v", r)
 	}
 }

@@ -45,6 +45,8 @@ type Server struct {
 	tree    *tree.Tree
 	vetted  *tree.Tree // of a leader's snapshot that is about to be installed
 	applied uint64     // position of the last transaction that the tree has
+	digests []machine.DigestReport
+	decoded decoded
 	clock
 	stamp stamp
 	desk
@@ -98,7 +100,7 @@ func Load(c machine.Config) (*Server, error) {
 		return nil, err
 	}
 	s.peer = p
-	p.sound, p.whole = s.sound, s.whole
+	p.sound, p.whole = s.decoded.sound, s.whole
 	for n, ok := p.next(); ok; n, ok = p.next() {
 		if n.kind == installed {
 			if err := s.install(n.body); err != nil {

@@ -174,6 +174,16 @@ func (w *Watches) Drop(conn uint64) {
 	}
 }
 
+// Of tells on which paths a connection has watches for data, ascending.
+func (w *Watches) Of(conn uint64) []string {
+	var paths []string
+	for _, one := range w.data.conns[conn] {
+		paths = append(paths, one.path)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
 // Data counts the watches for data, as ZooKeeper's word wchs does.
 func (w *Watches) Data() Counts { return w.data.counts() }
 
