@@ -11,7 +11,7 @@ import (
 // Garbage that a node may hold before it is collected: so many bytes, or such a share of what lives where that is more.
 const (
 	garbageBytes   = 32 << 20
-	leastGarbage   = 40  // percent
+	leastGarbage   = 60  // percent
 	mostGarbage    = 400 // percent
 	collectorLooks = time.Second
 )

@@ -10,7 +10,7 @@ import (
 )
 
 func TestGarbagePercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 400, 8 << 20: 400, 16 << 20: 200, 64 << 20: 50, 80 << 20: 40, 8 << 30: 40} {
+	for live, want := range map[uint64]int{0: 400, 8 << 20: 400, 16 << 20: 200, 40 << 20: 80, 64 << 20: 60, 8 << 30: 60} {
 		if got := garbagePercent(live); got != want {
 			t.Errorf("%d bytes live: got %d %%, want %d %%", live, got, want)
 		}
