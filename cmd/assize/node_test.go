@@ -21,6 +21,7 @@ import (
 
 	zookeeper "github.com/go-zookeeper/zk"
 
+	"assize/daemon/clienttest"
 	"assize/daemon/etcd"
 	"assize/daemon/zk"
 )
@@ -185,7 +186,7 @@ func (silence) Printf(string, ...any) {}
 // ensemble starts three servers and an observer as ZooKeeper's own files describe them, and gives their clients' addresses when all serve.
 func ensemble(t *testing.T, more ...string) (clients []string) {
 	t.Helper()
-	ports := freePorts(t, 8)
+	ports := clienttest.FreePorts(t, 8)
 	var members []string
 	for i, port := range ports[4:] {
 		members = append(members, fmt.Sprintf("server.%d=127.0.0.1:%s:3888:%s", i+1, port, []string{"participant", "observer"}[i/3]))
@@ -243,20 +244,6 @@ func TestNodeByZooCfg(t *testing.T) {
 	if want := map[string]int{"leader": 1, "follower": 2, "observer": 1}; !maps.Equal(modes, want) {
 		t.Errorf("got %v, want %v", modes, want)
 	}
-}
-
-func freePorts(t *testing.T, n int) (ports []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
-	}
-	return ports
 }
 
 // TestSuperuser: what an ACL keeps from all others is open to whoever knows the password whose digest the node was given.

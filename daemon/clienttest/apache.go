@@ -57,7 +57,7 @@ func AssizeEnsemble(t *testing.T, n int, more ...string) (addresses []string) {
 // startEnsemble of servers that take a zoo.cfg, and wait until all serve.
 func startEnsemble(t *testing.T, n int, more []string, command func(config string) *exec.Cmd) (addresses []string) {
 	t.Helper()
-	ports := freePorts(t, 3*n)
+	ports := FreePorts(t, 3*n)
 	for i := range n {
 		dir := t.TempDir()
 		lines := append([]string{"dataDir=" + filepath.Join(dir, "data"), "clientPort=" + ports[i], "clientPortAddress=127.0.0.1"}, usual...)
@@ -106,8 +106,8 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-// freePorts of loopback are so many that were free a moment ago.
-func freePorts(t *testing.T, n int) (ports []string) {
+// FreePorts of loopback are so many that were free a moment ago.
+func FreePorts(t *testing.T, n int) (ports []string) {
 	t.Helper()
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

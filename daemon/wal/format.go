@@ -114,8 +114,7 @@ func decodeHeader(b []byte) (h header, err error) {
 	if string(b[:len(magic)]) != magic {
 		return h, errors.New("offset 0: no file of a log")
 	}
-	sum := crc32.Checksum(b[:headerSize-4], castagnoli)
-	if sound := binary.LittleEndian.Uint32(b[headerSize-4:]) == sum; !sound {
+	if binary.LittleEndian.Uint32(b[headerSize-4:]) != crc32.Checksum(b[:headerSize-4], castagnoli) {
 		return h, errors.New("offset 0: the header is damaged")
 	}
 	if got := b[len(magic)]; got != format {
