@@ -145,8 +145,9 @@ func TestServerThatAnswersWhenSomethingElseComes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Conn.Close()
-	if r, err := s.ask(get); err != nil || string(r.Data) != "v" {
+	r, err := s.ask(get)
+	s.Conn.Close() // or a server that has not been pinged would wait for ever
+	if err != nil || string(r.Data) != "v" {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if err := <-served; err != nil {
