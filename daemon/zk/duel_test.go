@@ -23,11 +23,13 @@ type side struct {
 	base      int64 // zxid: all are told as distances from it
 	guests    []*guest
 	sessions  []int64 // all that there were, in their order: they are told by it
+	rousers   []raw   // one of each server
 }
 
 // guest is a client by hand, whose session goes on through its connections.
 type guest struct {
 	raw
+	side     *side
 	server   int // to which it goes, by its place in addresses
 	open     bool
 	id       int64
@@ -38,14 +40,20 @@ type guest struct {
 // mute is told where nobody answers.
 const mute = "silence"
 
-// patience with a server that should have answered.
-const patience = 20 * time.Second
+// patience with a server that should have answered, and how long it takes to rouse one.
+const (
+	patience   = 20 * time.Second
+	rouseAfter = time.Second
+)
 
 // newSide with so many guests, who go to one server after the other.
 func newSide(t testing.TB, guests int, addresses []string) *side {
 	s := &side{TB: t, addresses: addresses}
+	for _, address := range addresses {
+		s.rousers = append(s.rousers, s.rouser(address))
+	}
 	for i := range guests {
-		s.guests = append(s.guests, &guest{server: i % len(addresses), password: make([]byte, 16)})
+		s.guests = append(s.guests, &guest{side: s, server: i % len(addresses), password: make([]byte, 16)})
 		s.connect(i, nil)
 	}
 	s.settle(&strings.Builder{})
@@ -53,6 +61,49 @@ func newSide(t testing.TB, guests int, addresses []string) *side {
 		s.base = max(s.base, g.told)
 	}
 	return s
+}
+
+// rouser is a session that does nothing but rouse its server: one of ZooKeeper's, up to 3.8.0, can leave what is committed, or a sync, lying until the next
+// request of any client comes (ZOOKEEPER-4537).
+func (s *side) rouser(address string) raw {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { c.Close() })
+	r := raw{s, c}
+	hello := jute.ConnectRequest{Timeout: 10_000_000, Password: make([]byte, 16)}
+	r.send(hello.Encode())
+	defer s.rousing()()
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := readFrame(c, 0, jute.MaxFrame); err != nil {
+		s.Fatalf("%s gives no session: %v", address, err)
+	}
+	c.SetReadDeadline(time.Time{})
+	go io.Copy(io.Discard, c)
+	return r
+}
+
+// rousing until stop is called.
+func (s *side) rousing() (stop func()) {
+	ping := jute.Request{Xid: jute.XidPing, Op: jute.Ping}
+	frame := jute.AppendFrame(nil, ping.Encode())
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(rouseAfter)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				for _, r := range s.rousers {
+					_, _ = r.Write(frame) // where that fails nobody is roused
+				}
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // connect a guest anew, with the request that its session needs, but for what change makes of it.
@@ -91,6 +142,7 @@ func (s *side) connect(i int, change func(*jute.ConnectRequest)) string {
 
 // hear a payload, or why there is none.
 func (g *guest) hear() (payload []byte, end string) {
+	defer g.side.rousing()()
 	g.SetReadDeadline(time.Now().Add(patience))
 	payload, err := readFrame(g, 0, jute.MaxFrame<<4)
 	switch {
